@@ -21,9 +21,7 @@ _twin: ContextVar[tuple[Event, Any] | None] = ContextVar("oa_dev_bridged_event",
 
 def twin_of(event: Event, upstream: Upstream) -> Any:
     """Return the openagents event that stands for `event`, the same one for every mod on its way.
-
-    So changes by one mod reach later bridged mods, and, as in openagents, not the receivers.
-    """
+    So changes by one mod reach later bridged mods, and, as in openagents, not the receivers."""
     known = _twin.get()
     if known is not None and known[0] is event:
         return known[1]

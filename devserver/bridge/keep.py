@@ -75,10 +75,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def give_back(instance: object, kept: Kept, config: Mapping[str, Any]) -> None:
-    """Give an instance the data of the one before it.
-
-    Under a changed configuration, values that the instance has made of that win over the kept ones.
-    """
+    """Give an instance the data of the one before it. Under a changed configuration, values that
+    the instance has made of that win over the kept ones."""
     attributes = vars(instance)
     for name, value in kept.attributes.items():
         current = attributes.get(name)

@@ -68,11 +68,8 @@ def find_upstream() -> Upstream | None:
 
 
 def upstream_of(event: Any) -> Upstream | None:
-    """Return the package's classes if `event` is one of its events; None for other objects.
-
-    Code that made such an event has imported the models of the package, and not necessarily its
-    mods.
-    """
+    """Return the package's classes if `event` is one of its events; None for other objects. Code
+    that made such an event has imported the models of the package, and not necessarily its mods."""
     events = imported("openagents.models.event")
     if events is None or not isinstance(event, events.Event):
         return None

@@ -23,10 +23,8 @@ _LAST_LINES = 20
 
 
 class Started(NamedTuple):
-    """A server in the background: its address, its process, and the file of its output.
-
-    Without a file it ran already, perhaps in a terminal.
-    """
+    """A server in the background: its address, its process, and the file of its output. Without a
+    file it ran already, perhaps in a terminal."""
 
     url: str
     pid: int

@@ -46,10 +46,8 @@ class ServerRefused(DevServerError):
 
 
 class Client:
-    """A proven server.
-
-    Each method raises NotRunning when the server does not answer, and ServerRefused when it declines.
-    """
+    """A proven server. Each method raises NotRunning when the server does not answer, and
+    ServerRefused when it declines."""
 
     def __init__(self, found: RunFile) -> None:
         self._found = found
@@ -168,10 +166,8 @@ class Client:
 
 
 def connect(workspace: Path) -> Client:
-    """Return the server of a workspace, proven.
-
-    Raises NotRunning if none runs, and DevServerError for a run file that cannot be believed.
-    """
+    """Return the server of a workspace, proven. Raises NotRunning if none runs, and DevServerError
+    for a run file that cannot be believed."""
     found = read_run_file(workspace)
     if found is None:
         raise NotRunning(f"no oa-dev is running for {workspace}; start one with: oa-dev run")

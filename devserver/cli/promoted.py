@@ -40,10 +40,8 @@ def keep(workspace: Path, line: str, before: Mapping[Path, bytes | None]) -> Non
 
 
 def undo(workspace: Path, server: Client, mods: tuple[str, ...], *, as_json: bool) -> int | None:
-    """Undo the promotion that was written last; None if an undo of these mods (of the latest change) is another one.
-
-    Raises Problem if a file was edited since.
-    """
+    """Undo the promotion that was written last; None if an undo of these mods (of the latest
+    change) is another one. Raises Problem if a file was edited since."""
     kept = _kept(workspace)
     if kept is None or kept["run"] != _run(server, kept["line"]):
         return None

@@ -42,11 +42,8 @@ _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "
 
 
 def status(mod: str | None = None, *, held: bool = False, memory: bool = False, as_json: bool) -> int:
-    """Show the running network of this workspace, or one mod alone.
-
-    `held` shows the holders of replaced code instead, `memory` the accounts of what is kept for
-    agents.
-    """
+    """Show the running network of this workspace, or one mod alone. `held` shows the holders of
+    replaced code instead, `memory` the accounts of what is kept for agents."""
     server = _server()
     values = server.status()
     if mod is not None:

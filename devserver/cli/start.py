@@ -36,9 +36,7 @@ def _main() -> int:
 
 def in_directory(arguments: list[str]) -> list[str]:
     """Change to the directory that `-C DIR` before a command names, and return the other arguments.
-
-    Raises Problem for a directory that cannot be used.
-    """
+    Raises Problem for a directory that cannot be used."""
     if not arguments or arguments[0] != "-C":
         return arguments
     if len(arguments) == 1:

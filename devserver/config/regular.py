@@ -33,10 +33,8 @@ class TooLarge(OSError):
 
 
 def read_regular(path: Path, limit: int) -> bytes | None:
-    """Read the bytes of a regular file; None if nothing is there.
-
-    Raises NotRegular for anything but a file, TooLarge, and OSError for a file that cannot be read.
-    """
+    """Read the bytes of a regular file; None if nothing is there. Raises NotRegular for anything
+    but a file, TooLarge, and OSError for a file that cannot be read."""
     with open_regular(path) as handle:
         if handle is None:
             return None

@@ -93,11 +93,8 @@ def _shown(line: str) -> str:
 
 
 def decode(data: bytes, file: str) -> Source:
-    """Decode the text of a UTF-8 file, with or without a byte order mark.
-
-    Raises ConfigError with the byte offset for any other file. Such a file is never quoted: it may
-    be anything.
-    """
+    """Decode the text of a UTF-8 file, with or without a byte order mark. Raises ConfigError with
+    the byte offset for any other file. Such a file is never quoted: it may be anything."""
     if len(data) > MAX_BYTES:
         raise too_large(len(data), file)
     if data.startswith(_WIDE_BOMS):

@@ -50,11 +50,8 @@ class Unclear(NamedTuple):
 
 
 def resolve(text: str) -> str | int | float | bool | Unclear | None:
-    """Return the meaning of an unquoted scalar.
-
-    Unclear are `yes`, `no`, `on`, `off`, numbers with leading zeros or underscores, infinite and
-    very long ones.
-    """
+    """Return the meaning of an unquoted scalar. Unclear are `yes`, `no`, `on`, `off`, numbers with
+    leading zeros or underscores, infinite and very long ones."""
     if text in _NULLS:
         return None
     if text in _FLAGS:

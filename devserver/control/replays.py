@@ -100,10 +100,8 @@ class ReplayApi:
         return await _answered(self._replayer.replays.remove(read(bodies.OnePin, request).name))
 
     async def replay(self, request: Request) -> Answer:
-        """Run an event again: of a `number`, of a pin's `name`, or a given one.
-
-        Nothing is delivered, unless with `for_real`: then it is sent as a new event.
-        """
+        """Run an event again: of a `number`, of a pin's `name`, or a given one. Nothing is
+        delivered, unless with `for_real`: then it is sent as a new event."""
         body = read(bodies.Replay, request)
         what = _one_of(body.number, body.name, body.event)
         if body.for_real:

@@ -20,10 +20,8 @@ T = TypeVar("T")
 
 
 class Tape(Generic[T]):
-    """Keeps the `most` latest items. Any thread may add one; a caller waits in its own loop.
-
-    An item is plain values, and is read as JSON has them.
-    """
+    """Keeps the `most` latest items. Any thread may add one; a caller waits in its own loop. An
+    item is plain values, and is read as JSON has them."""
 
     def __init__(self, most: int, account: Account | None = None) -> None:
         self._most = most

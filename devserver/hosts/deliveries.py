@@ -152,10 +152,8 @@ class Deliveries:
         return FarDelivery(len(got), named, to=tuple(got[:MOST_NAMED]), refused=refused, refused_code=code)
 
     async def send_parcel(self, host: str, *parcels: Parcel) -> None:
-        """Have parcels kept for a host, as one message; waits for an engine that is away.
-
-        Raises QueueFull, EngineAway and others.
-        """
+        """Have parcels kept for a host, as one message; waits for an engine that is away. Raises
+        QueueFull, EngineAway and others."""
         data, parcel = b'{"parcels":[' + b",".join(each.to_bytes() for each in parcels) + b"]}", parcels[0]
         if len(data) > self._link.most_bytes > 0:
             raise EngineRefused(f"it has {len(data)} bytes, and hosts send each other {self._link.most_bytes}")

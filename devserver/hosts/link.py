@@ -113,10 +113,8 @@ class Listening:
 
 
 class Link:
-    """One connection to an engine. Connects again by itself, for as long as it takes.
-
-    `reads_only`: the stream that lies in another account, and can be read from here.
-    """
+    """One connection to an engine. Connects again by itself, for as long as it takes. `reads_only`:
+    the stream that lies in another account, and can be read from here."""
 
     def __init__(self, url: str, credentials: Credentials, *, name: str, reads_only: str = "") -> None:
         self.url = url

@@ -55,10 +55,8 @@ def room_in(message_bytes: int) -> int:
 
 
 async def packed(generation: Generation, limit: float, room: int) -> PackedState:
-    """Return the state of a mod that leaves, where mods run. What is too large stays behind, which is said.
-
-    `room`: how many bytes may travel.
-    """
+    """Return the state of a mod that leaves, where mods run. What is too large stays behind, which
+    is said. `room`: how many bytes may travel."""
     state = await pack_state(generation, limit)
     if state.whole is not None and weight_of(state) > room:
         # Then a key that cannot be read there takes the others with it.

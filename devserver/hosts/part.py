@@ -227,10 +227,8 @@ class Follower:
             self._settled.set()
 
     async def plan_of(self, part: Part) -> Plan:
-        """Fetch the code of a part, and return the part as a plan of this host.
-
-        It loads what it cannot undo: the former sources came along. Raises BadCode, EngineAway and others.
-        """
+        """Fetch the code of a part, and return the part as a plan of this host. It loads what it
+        cannot undo: the former sources came along. Raises BadCode, EngineAway and others."""
         copies = self.copies
         fetched = await copies.fetch(part.revision)
         known = {copies.folder / path: copies.files.get(path) for path in part.changed}

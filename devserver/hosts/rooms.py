@@ -199,10 +199,8 @@ class Rooms:
         self._registry.set_away(away, [mod_id for mod_id, _ in rows])
 
     def _slot(self, mod_id: str, values: Mapping[str, Any]) -> Slot | None:
-        """The place of a mod that may be elsewhere; None for what cannot be believed.
-
-        One of this host counts only while it does not run here: then it is about to, or has moved.
-        """
+        """The place of a mod that may be elsewhere; None for what cannot be believed. One of this
+        host counts only while it does not run here: then it is about to, or has moved."""
         host, path = values.get("host"), values.get("path")
         if not isinstance(host, str) or host_name_problem(host) is not None:
             return None

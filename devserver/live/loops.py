@@ -34,11 +34,8 @@ class Home(Protocol):
         """Its loop."""
 
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
-        """Run an async function there and return its result.
-
-        Functions start in the order of the calls. Cancelling the caller does not cancel the
-        function.
-        """
+        """Run an async function there and return its result. Functions start in the order of the
+        calls. Cancelling the caller does not cancel the function."""
 
     def bound(self, function: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
         """Return the function that does what `run` does with this one."""
@@ -80,9 +77,7 @@ class SameLoop:
 
 class Crossing:
     """Passes calls from other threads into a loop: in order, with one wake-up for all that wait.
-
-    Waking a loop costs a system call and a change of threads, more than most calls themselves.
-    """
+    Waking a loop costs a system call and a change of threads, more than most calls themselves."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -187,11 +182,8 @@ class Passage:
 
 
 class LoopThread(Passage):
-    """Mods run on a loop of their own, on a daemon thread of their own.
-
-    `on_exit_request` is told of a SystemExit or KeyboardInterrupt of a mod's task: it ends that
-    task and nothing more.
-    """
+    """Mods run on a loop of their own, on a daemon thread of their own. `on_exit_request` is told
+    of a SystemExit or KeyboardInterrupt of a mod's task: it ends that task and nothing more."""
 
     def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
         super().__init__(asyncio.new_event_loop())
@@ -297,10 +289,8 @@ class Worker:
 
 
 async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a blocking function on a daemon thread of its own, and return its result.
-
-    A thread that never ends does not prevent the exit, unlike one of an executor.
-    """
+    """Run a blocking function on a daemon thread of its own, and return its result. A thread that
+    never ends does not prevent the exit, unlike one of an executor."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 

@@ -242,10 +242,8 @@ class Registry:
         return () if slot is None else _patterns(slot)
 
     def heard(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the patterns of each mod of the network, by id: mods of other hosts included.
-
-        The same object until one of them differs.
-        """
+        """Return the patterns of each mod of the network, by id: mods of other hosts included. The
+        same object until one of them differs."""
         table = self.table
         if self._heard is None or self._heard[0] is not table:
             self._heard = table, {slot.mod_id: _patterns(slot) for slot in table.all}

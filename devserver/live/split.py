@@ -46,10 +46,8 @@ class Reason:
 
 
 class Split:
-    """The rules of one mod's lines, by label, in their listed order.
-
-    `parts`: the numbers of each line. Those of a line without a rule, which gets no events now, go to the main line.
-    """
+    """The rules of one mod's lines, by label, in their listed order. `parts`: the numbers of each
+    line. Those of a line without a rule, which gets no events now, go to the main line."""
 
     __slots__ = ("_by_agent", "_others", "_parts", "by_agent_alone", "mod_id", "rules")
 

@@ -58,10 +58,8 @@ class NeedsModsThread(Exception):
 
 
 class _WrongThread(BaseException):
-    """Ends the execution of a module before such an object is made.
-
-    Not an Exception: modules must not catch it.
-    """
+    """Ends the execution of a module before such an object is made. Not an Exception: modules must
+    not catch it."""
 
 
 _SHORT = 16 * 1024
@@ -186,10 +184,8 @@ class Build:
         return is_read and sum(len(each) for each in texts if each is not None) <= _SHORT
 
     def compile(self) -> None:
-        """Compile every changed source before anything is touched.
-
-        Raises SyntaxError, ValueError or OSError.
-        """
+        """Compile every changed source before anything is touched. Raises SyntaxError, ValueError
+        or OSError."""
         for path in self._changed:
             if path.suffix == ".mo" and "gettext" in sys.modules:
                 # By path alone it remembers what a catalogue says.
@@ -411,10 +407,8 @@ class Build:
         return {path: digest for path, digest in unseen.items() if self._finder.watches_data(path)}
 
     def show_lines(self) -> None:
-        """Let tracebacks show the lines of the code that runs.
-
-        After a failure, once that has been reported.
-        """
+        """Let tracebacks show the lines of the code that runs. After a failure, once that has been
+        reported."""
         self._modules.show_lines({*self._affected, *self._execution.executed, *self._execution.reread})
 
     def _note_imported(self) -> None:
@@ -517,10 +511,8 @@ class Build:
         return any(name in loaded.imports for each, loaded in self._modules.current.items() if each in sys.modules)
 
     def _note_imports_by_name(self) -> None:
-        """Keep the imports of modules by computed names.
-
-        Python emits no event for an import of a loaded module, so a second execution may show none.
-        """
+        """Keep the imports of modules by computed names. Python emits no event for an import of a
+        loaded module, so a second execution may show none."""
         for name, old in self._old().items():
             new = self._modules.get(name)
             if new is not None and not _IMPORT_BY_NAME.isdisjoint(names_in(new.text.code)):

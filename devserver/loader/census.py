@@ -52,11 +52,8 @@ class Remains:
 
 
 def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
-    """Return references to the code of a replaced module, from its globals.
-
-    A function keeps the globals of its module, and these the scope; a class without methods keeps
-    neither.
-    """
+    """Return references to the code of a replaced module, from its globals. A function keeps the
+    globals of its module, and these the scope; a class without methods keeps neither."""
     scope = scope_in(names)
     # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be
     # a mod's.
@@ -65,10 +62,8 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
 
 
 def collect() -> float:
-    """Collect garbage; return the seconds that it took.
-
-    Caches that would hold classes for no reason are emptied first.
-    """
+    """Collect garbage; return the seconds that it took. Caches that would hold classes for no
+    reason are emptied first."""
     for clear in getattr(typing, "_cleanups", ()):
         # `Box[int]` keeps the class Box in this cache until 127 others have been written.
         clear()

@@ -192,10 +192,8 @@ class ProcessChanges:
 
 
 def _taken_back(change: Change) -> Undo | None:
-    """Restore the value before a change; return the undo of that.
-
-    None if another value is there now.
-    """
+    """Restore the value before a change; return the undo of that. None if another value is there
+    now."""
     place, key = change.place, change.key
     found = place.read()
     key = _last_of(found, key)
@@ -289,10 +287,8 @@ def _all_changes() -> Iterator[Change]:
 
 
 def left_behind(seconds: float) -> tuple[str, ...]:
-    """Return the remaining changes of all that have ended since this was last asked.
-
-    Waits for threads, and blocks.
-    """
+    """Return the remaining changes of all that have ended since this was last asked. Waits for
+    threads, and blocks."""
     ended = [_ended.pop() for _ in range(len(_ended))]
     for each in ended:
         each.started.wait(seconds)
@@ -555,10 +551,8 @@ def outdated_by(
 
 
 def is_taken(library: str, changes: ProcessChanges) -> bool:
-    """Return whether the changes of a library by some code were taken back, as far as they were seen.
-
-    Settings of the process belong to no library of their own.
-    """
+    """Return whether the changes of a library by some code were taken back, as far as they were
+    seen. Settings of the process belong to no library of their own."""
     return library in changes.taken or ("" in changes.taken and library in sys.stdlib_module_names)
 
 

@@ -70,10 +70,8 @@ class Execution:
 
 
 class Abandoned(BaseException):
-    """Ends code of an abandoned build.
-
-    Not an Exception: the code that it is raised in must not continue.
-    """
+    """Ends code of an abandoned build. Not an Exception: the code that it is raised in must not
+    continue."""
 
 
 class WatchedFinder(importlib.abc.MetaPathFinder):
@@ -105,11 +103,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return any(each.abandoned for each in self._executions.copy().values())
 
     def execution(self) -> Execution | None:
-        """Return the build that runs on this thread, or None.
-
-        Handlers import lazily on theirs at the same time. Raises Abandoned if the build was
-        abandoned.
-        """
+        """Return the build that runs on this thread, or None. Handlers import lazily on theirs at
+        the same time. Raises Abandoned if the build was abandoned."""
         running = self._executions.get(threading.get_ident())
         if running is not None and running.abandoned:
             raise Abandoned
@@ -134,10 +129,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return self._roots.workspace
 
     def install(self) -> None:
-        """Start finding.
-
-        The workspace joins the import path before installed packages, after the standard library.
-        """
+        """Start finding. The workspace joins the import path before installed packages, after the
+        standard library."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             watch_threads()
@@ -381,10 +374,8 @@ class ShortName(importlib.abc.Loader):
 
 
 class HashedSourceLoader(importlib.machinery.SourceFileLoader):
-    """Executes one module from hashed bytes, in a scope of its own.
-
-    Data files beside it are found as usual.
-    """
+    """Executes one module from hashed bytes, in a scope of its own. Data files beside it are found
+    as usual."""
 
     def __init__(self, fullname: str, path: Path, finder: WatchedFinder) -> None:
         super().__init__(fullname, str(path))

@@ -108,10 +108,8 @@ class Fit:
 
 
 def _refuse_kept_books(cls: type) -> None:
-    """Raise Gone if another package has put descriptors or a metaclass of its own on a class.
-
-    Such a package (an object-relational mapper, say) knows the instances by their class.
-    """
+    """Raise Gone if another package has put descriptors or a metaclass of its own on a class. Such
+    a package (an object-relational mapper, say) knows the instances by their class."""
     for each in raw.mro(type(cls)):
         if not (raw.is_standard(each) or is_watched(each) or raw.module_of(each) in _FOREIGN_METACLASSES):
             raise Gone(f"class {raw.qualname_of(cls)} is kept by {raw.module_of(each).partition('.')[0]}")

@@ -138,9 +138,7 @@ def _container(file: str) -> str:
 
 def _stamp(file: str, before: _Stamp | None) -> _Stamp | None:
     """Return the stamp of a file; its bytes are read only if time or size differ from `before`.
-
-    None if it is gone.
-    """
+    None if it is gone."""
     try:
         found = os.stat(file)
         if before is not None and (found.st_mtime_ns, found.st_size) == before[:2]:

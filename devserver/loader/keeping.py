@@ -129,10 +129,8 @@ def _is_untouched(containers: Mapping[str, Initial], name: str, names: Mapping[s
 
 
 def _is_same(found: Any, written: Any) -> bool:
-    """Return whether a value is the one that a literal says.
-
-    A value that is not a literal is not compared.
-    """
+    """Return whether a value is the one that a literal says. A value that is not a literal is not
+    compared."""
     if type(found) is not type(written):
         return False
     if type(written) is dict:

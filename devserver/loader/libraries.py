@@ -112,11 +112,8 @@ def places_in(modules: Iterable[str], names: frozenset[str], but: str, walked: s
 
 
 def _places_of(owner: Any, name: str, attributes: Mapping[str, Any]) -> list[Place]:
-    """Return the attributes of a module or class, and the tables among them.
-
-    Remembered as long as the tables are the same: looking through a module takes longer than
-    executing most mods.
-    """
+    """Return the attributes of a module or class, and the tables among them. Remembered as long as
+    the tables are the same: looking through a module takes longer than executing most mods."""
     count, tables, places = _known.get(owner, (-1, {}, []))
     if count != len(attributes) or any(attributes.get(each) is not table for each, table in tables.items()):
         tables = {each: value for each, value in list(attributes.items()) if type(value) in _TABLES}

@@ -77,10 +77,8 @@ def locate(
 
 
 def locate_line(line: str, folder: Path, roots: Roots) -> Located:
-    """Find the module of a version of a mod that was installed beside others: `wiki_extras@2`, in `folder`.
-
-    Raises ModRefused, ModNotFound.
-    """
+    """Find the module of a version of a mod that was installed beside others: `wiki_extras@2`, in
+    `folder`. Raises ModRefused, ModNotFound."""
     plain, _, label = line.partition("@")
     entry, file = _entry(plain, [str(folder)], roots)
     refused = roots.why_refused(file)

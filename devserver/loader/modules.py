@@ -141,10 +141,8 @@ class ModuleSet(Mapping[str, Loaded]):
 
 
 class LoadedModules:
-    """All watched modules of one network, by name, with an index from sources to modules.
-
-    The cost of one change depends on the modules that it concerns, not on their total number.
-    """
+    """All watched modules of one network, by name, with an index from sources to modules. The cost
+    of one change depends on the modules that it concerns, not on their total number."""
 
     def __init__(self) -> None:
         self.lines = Lines()
@@ -194,10 +192,8 @@ class LoadedModules:
         return ahead if ahead is not None and ahead.digest == digest else compile_text(path, data, digest)
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
-        """Note that `module` is about to be executed from `text`.
-
-        It keeps the order of its first import.
-        """
+        """Note that `module` is about to be executed from `text`. It keeps the order of its first
+        import."""
         with self._lock:
             before = self._loaded.get(name)
             self._counter += before is None
@@ -276,11 +272,8 @@ class LoadedModules:
             return [each.text.code for each in self.around(name)]
 
     def around(self, name: str) -> list[Loaded]:
-        """Return a module and those that it needs.
-
-        The imports of a module during its execution have not been read yet: it counts as needing
-        all that it names.
-        """
+        """Return a module and those that it needs. The imports of a module during its execution
+        have not been read yet: it counts as needing all that it names."""
         if name not in self._loaded:
             return []
         near = [name, *(self._named(self._loaded[name]) if name in self._altered else ())]
@@ -332,10 +325,8 @@ class LoadedModules:
         return _Digests(self._users, self.lines)
 
     def stale(self, now: Sources) -> dict[str, Path]:
-        """Return the modules whose source differs from `now` at its path, each with the path.
-
-        Those of pinned mods never do.
-        """
+        """Return the modules whose source differs from `now` at its path, each with the path. Those
+        of pinned mods never do."""
         with self._lock:
             found = {
                 name: path
@@ -385,10 +376,8 @@ class LoadedModules:
                 bind(name, loaded.exported)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take modules out for good.
-
-        Their code that still runs goes on importing the modules that it was loaded with.
-        """
+        """Take modules out for good. Their code that still runs goes on importing the modules that
+        it was loaded with."""
         with self._lock:
             before = self.current
             for name in names:
@@ -458,10 +447,8 @@ def _pin(loaded: Loaded, modules: ModuleSet | None) -> None:
 
 
 def _taken(name: str) -> Any:
-    """Take a module out of Python's table and return it; None for none.
-
-    The file of its name is forgotten where `inspect` keeps it: the next module of that name may have another, or none.
-    """
+    """Take a module out of Python's table and return it; None for none. The file of its name is
+    forgotten where `inspect` keeps it: the next module of that name may have another, or none."""
     if (found := sys.modules.get("inspect")) is not None:
         tables = vars(found)
         tables.get("modulesbyfile", {}).pop(tables.get("_filesbymodname", {}).pop(name, None), None)
@@ -498,9 +485,7 @@ def bind_namespaces(package: ModuleType) -> None:
 
 def drop_empty_namespaces(name: str) -> None:
     """Forget the packages without a source around a module, once none of their modules is loaded.
-
-    Another network's modules may lie in a folder of the same name.
-    """
+    Another network's modules may lie in a folder of the same name."""
     for parent in reversed(ancestors(name)):
         module = sys.modules.get(parent)
         is_namespace = module is not None and getattr(module, "__file__", None) is None and hasattr(module, "__path__")

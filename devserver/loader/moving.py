@@ -143,10 +143,8 @@ class StateMove:
         return self.walk.cut
 
     def look(self) -> bool:
-        """Look at some of the state, while it is in use; False when all was seen.
-
-        Last come objects that only an undo would bring back.
-        """
+        """Look at some of the state, while it is in use; False when all was seen. Last come objects
+        that only an undo would bring back."""
         return self.walk.step() or self._meet_earlier()
 
     def _meet_earlier(self) -> bool:

@@ -183,10 +183,8 @@ def read_by(path: str) -> str | None:
 
 
 def _starter() -> Started | None:
-    """Return the generation whose code runs here, or None.
-
-    On a thread that a mod has started, the code on the stack tells.
-    """
+    """Return the generation whose code runs here, or None. On a thread that a mod has started, the
+    code on the stack tells."""
     owner, call = recording_owner(), running.get()
     if owner is None and call is not None:
         owner = changes_of(call.generation.instance)

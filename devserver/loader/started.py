@@ -50,10 +50,8 @@ class Started:
             self.sockets[arguments[0]] = _address(arguments[1])
 
     def note_thread(self, thread: threading.Thread) -> None:
-        """Note a thread that is about to be started, with the line of a mod that starts it.
-
-        A timer of code that has ended never fires.
-        """
+        """Note a thread that is about to be started, with the line of a mod that starts it. A timer
+        of code that has ended never fires."""
         self.threads[thread] = place_of_mods()
         if self.has_ended and isinstance(thread, threading.Timer):
             thread.cancel()
@@ -142,9 +140,7 @@ def interrupt(thread: int, reason: type[BaseException]) -> None:
 
 def runs_code_of_mods(thread: threading.Thread) -> bool:
     """Return whether a thread runs a function of a mod: as its target, in its class, or further in.
-
-    A timer and a worker of a pool begin in Python's own code, and call the mod's from there.
-    """
+    A timer and a worker of a pool begin in Python's own code, and call the mod's from there."""
     own = [value for name, value in list(vars(thread).items()) if name in ("_target", "function")]
     run = type(thread).run
     if any(origin(each) is not None for each in own) or (isinstance(run, FunctionType) and origin(run) is not None):

@@ -27,10 +27,8 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._packages = frozenset(packages)
 
     def install(self) -> None:
-        """Answer from now on.
-
-        A module of one of these names that was imported before is forgotten.
-        """
+        """Answer from now on. A module of one of these names that was imported before is
+        forgotten."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             for name in self._modules:

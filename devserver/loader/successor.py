@@ -235,10 +235,8 @@ def _only(outer: CodeType, name: str) -> CodeType | None:
 
 
 def _attribute(module: ModuleType | None, qualname: str) -> Any:
-    """Return the value of a dotted name: in a module, then in classes.
-
-    Not in a module's own replacement for itself.
-    """
+    """Return the value of a dotted name: in a module, then in classes. Not in a module's own
+    replacement for itself."""
     first, *rest = qualname.split(".")
     found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
     for name in rest:

@@ -303,10 +303,8 @@ def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
 
 
 def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
-    """Remove the folders of other locks, and incomplete ones; return them.
-
-    Not while a command changes packages: it may be about to use one of them.
-    """
+    """Remove the folders of other locks, and incomplete ones; return them. Not while a command
+    changes packages: it may be about to use one of them."""
     gone: list[Path] = []
     if not environments(workspace).is_dir():
         return gone

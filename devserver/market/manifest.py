@@ -60,10 +60,8 @@ def completed(declared: Declarations, manifest: Manifest | None) -> Declarations
 
 
 def manifest_beside(entry: Path) -> Manifest | None:
-    """Read the files beside the mod that begins in `entry`; None without any. Raises BadManifest.
-
-    A mod that is one file has none: the folder of the file belongs to others, too.
-    """
+    """Read the files beside the mod that begins in `entry`; None without any. Raises BadManifest. A
+    mod that is one file has none: the folder of the file belongs to others, too."""
     if entry.name not in ("mod.py", "__init__.py"):
         return None
     file, project = entry.with_name(NAME), entry.with_name(PROJECT)

@@ -249,10 +249,8 @@ def _of_workspace(full: str, where: str, top: str) -> str:
 
 
 def undeclared(imports: Imports, requires: Collection[str], distributions: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """Return the packages that are imported and not declared, with their places.
-
-    `distributions` says for a top name which distributions here bring it.
-    """
+    """Return the packages that are imported and not declared, with their places. `distributions`
+    says for a top name which distributions here bring it."""
     declared = {name_in(each) for each in requires}
     free = (_OF_OA_DEV if "oa-dev" in declared else frozenset()) | sys.stdlib_module_names
     found = []

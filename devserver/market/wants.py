@@ -45,11 +45,8 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Needing:
-    """A mod of the workspace, or a further version of a mod, that needs packages.
-
-    `who` is its name for people (`mods.search`, `wiki_extras@2`), `place` where its needs are
-    written.
-    """
+    """A mod of the workspace, or a further version of a mod, that needs packages. `who` is its name
+    for people (`mods.search`, `wiki_extras@2`), `place` where its needs are written."""
 
     who: str
     version: str
@@ -217,10 +214,8 @@ def _valid(version: str) -> str:
 
 
 def _requirement(text: str) -> str:
-    """Return a requirement for a project: a name and versions, without an address to fetch.
-
-    Raises BadWants.
-    """
+    """Return a requirement for a project: a name and versions, without an address to fetch. Raises
+    BadWants."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

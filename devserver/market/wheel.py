@@ -34,9 +34,7 @@ class OtherBytes(DevServerError):
 
 def build_wheel(sources: Path, into: Path) -> Path:
     """Build the wheel of a folder with a pyproject.toml into another folder, and return its path.
-
-    Raises UvFailed, UvMissing, and PackageRefused for a result that must not be installed.
-    """
+    Raises UvFailed, UvMissing, and PackageRefused for a result that must not be installed."""
     with tempfile.TemporaryDirectory(prefix="oa-dev-build-") as folder:
         # A copy: a build may not write beside the sources.
         copy, out = Path(folder) / sources.name, Path(folder) / "out"

@@ -36,10 +36,8 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse_source(text: str | None) -> Address:
-    """Return the sender that a `source_id` names; a bare id is an agent, as in OpenAgents.
-
-    An unknown role is not an error, unlike there: the whole text is an agent's id.
-    """
+    """Return the sender that a `source_id` names; a bare id is an agent, as in OpenAgents. An
+    unknown role is not an error, unlike there: the whole text is an agent's id."""
     if text in ("system", "mod"):
         return Address("system", "system")
     return _with_role(text or "unknown")

@@ -191,10 +191,8 @@ class MovedHeld(TypedDict):
 
 
 class MoveAnswer(TypedDict):
-    """What came of a move to another host. `note`: which hosts and what became of the state, or why it did not move.
-
-    `held`: the events that waited meanwhile.
-    """
+    """What came of a move to another host. `note`: which hosts and what became of the state, or why
+    it did not move. `held`: the events that waited meanwhile."""
 
     success: bool
     mod_id: str

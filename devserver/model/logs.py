@@ -44,10 +44,8 @@ _log = _Log()
 
 
 def listen(listener: Callable[[Entry], None] | None, *, everything: bool = False) -> None:
-    """Pass the records of our loggers to `listener`, from any thread; None ends that.
-
-    With `everything`, also those below the level that is shown.
-    """
+    """Pass the records of our loggers to `listener`, from any thread; None ends that. With
+    `everything`, also those below the level that is shown."""
     _log.listener, _log.everything = listener, everything
 
 
@@ -95,11 +93,8 @@ def error_of(entry: Entry) -> BaseException | None:
 
 
 def logger(name: str, owner: Any = None) -> BoundLogger:
-    """Return a structlog logger.
-
-    `owner`: an object whose attribute `known_as`, a mod id and a generation, is bound to records
-    outside of any known call of a mod, as in a thread.
-    """
+    """Return a structlog logger. `owner`: an object whose attribute `known_as`, a mod id and a
+    generation, is bound to records outside of any known call of a mod, as in a thread."""
     made: Any = _Lazy(name, None if owner is None else weakref.ref(owner))
     found: BoundLogger = made
     return found

@@ -43,10 +43,8 @@ def mod_id_of(mod_path: str) -> str:
 
 
 def mod_name_problem(mod_path: str) -> str | None:
-    """Return why a text cannot be a mod's path, as a clause about "it"; None if it can.
-
-    Only the loader knows whether the mod exists, and whether its name is a module of Python's own.
-    """
+    """Return why a text cannot be a mod's path, as a clause about "it"; None if it can. Only the
+    loader knows whether the mod exists, and whether its name is a module of Python's own."""
     if len(mod_path) > _LONGEST_PATH:
         return f"it is longer than {_LONGEST_PATH} characters"
     if _MOD_PATH.fullmatch(mod_path) is None:

@@ -51,10 +51,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A step that does not happen now, and why it waits or was refused.
-
-    `mod_path` if it is not the running mod's: another mod may have its id.
-    """
+    """A step that does not happen now, and why it waits or was refused. `mod_path` if it is not the
+    running mod's: another mod may have its id."""
 
     action: Action
     mod_id: str

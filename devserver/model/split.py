@@ -31,10 +31,8 @@ class StateMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Which events a line gets: `share` is a part of all agents, from 0 to 1.
-
-    A `shadow` gets a copy of every event of the main line, and nothing of what it answers or sends leaves.
-    """
+    """Which events a line gets: `share` is a part of all agents, from 0 to 1. A `shadow` gets a
+    copy of every event of the main line, and nothing of what it answers or sends leaves."""
 
     share: float = 0.0
     agents: tuple[str, ...] = ()

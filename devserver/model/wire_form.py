@@ -125,10 +125,8 @@ def _line(kind: str, time: str, fact: Any) -> Any:
 
 
 def _values(fact: Any) -> Any:
-    """Return a dataclass as a dictionary and a tuple as a list, all the way down.
-
-    Only for a fact whose fields are those of its form: what must not be told is left out by name.
-    """
+    """Return a dataclass as a dictionary and a tuple as a list, all the way down. Only for a fact
+    whose fields are those of its form: what must not be told is left out by name."""
     if is_dataclass(fact):
         return {each.name: _values(getattr(fact, each.name)) for each in fields(fact)}
     return [_values(each) for each in fact] if isinstance(fact, tuple) else fact
@@ -444,10 +442,8 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
 
 
 def plan_to_dict(plan: Plan) -> forms.PlanForm:
-    """Return a plan with its reasons; `holds`: the steps that wait or were refused.
-
-    Configurations of mods are left out: they may contain passwords.
-    """
+    """Return a plan with its reasons; `holds`: the steps that wait or were refused. Configurations
+    of mods are left out: they may contain passwords."""
     return {
         "cause": plan.cause,
         "steps": [_reasoned(each) for each in plan.steps],

@@ -59,10 +59,8 @@ REGISTRATION_REFUSED = "system.notification.registration_refused"
 
 
 class Directory(AgentsElsewhere):
-    """The agents, their channels, groups, subscriptions and outboxes. Safe to use from several threads.
-
-    `clock` gives monotonic seconds.
-    """
+    """The agents, their channels, groups, subscriptions and outboxes. Safe to use from several
+    threads. `clock` gives monotonic seconds."""
 
     def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.on_change: list[AgentChanged] = []

@@ -156,11 +156,8 @@ def compare(before: Any, after: Any, skip: Skip = Skip(), *, most: int = MOST) -
 
 
 def compare_at(steps: Steps, before: Any, after: Any) -> list[tuple[Steps, Any, Any, str]]:
-    """Find the differences between two values at `steps`.
-
-    Each is its place as steps, the value before and now (None for nothing), and "changed", "added"
-    or "removed".
-    """
+    """Find the differences between two values at `steps`. Each is its place as steps, the value
+    before and now (None for nothing), and "changed", "added" or "removed"."""
     walk = _Walk(Skip(), MOST)
     walk.values(before, after, steps)
     return [
@@ -175,11 +172,8 @@ def compare_at(steps: Steps, before: Any, after: Any) -> list[tuple[Steps, Any, 
 
 
 def noise(one: Any, two: Any) -> frozenset[str]:
-    """Return the patterns of the differences between two runs of the same code.
-
-    If a mapping has as many keys in both and some of them differ, its keys are the noise:
-    `projects{}`.
-    """
+    """Return the patterns of the differences between two runs of the same code. If a mapping has as
+    many keys in both and some of them differ, its keys are the noise: `projects{}`."""
     walk = _Walk(Skip(), MOST)
     walk.values(one, two, ())
     found: set[str] = set()

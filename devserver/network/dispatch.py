@@ -94,10 +94,8 @@ class Dispatcher:
         return event.destination.role == "mod" or bool(self._registry.table.targets(event.event_name))
 
     def pass_by(self, event: Event) -> EventResponse | None:
-        """The whole way of an event that no mod hears, which needs no mod's thread; None for any other.
-
-        To be called from one thread only, which may be another than that of the mods.
-        """
+        """The whole way of an event that no mod hears, which needs no mod's thread; None for any
+        other. To be called from one thread only, which may be another than that of the mods."""
         if self.far is not None or self.is_heard(event):
             return None
         answer = self._answers.given(event.source_id, event.event_id)
@@ -428,10 +426,8 @@ class Dispatcher:
 
 
 def picked(choice: Choice, event: Event) -> Slot:
-    """The version of a mod that an event goes to.
-
-    What a mod sends while it handles an event goes where that one goes, and so on up to the first.
-    """
+    """The version of a mod that an event goes to. What a mod sends while it handles an event goes
+    where that one goes, and so on up to the first."""
     first, call, asked = event, running.get(), served.get()
     while call is not None:
         if call.event is not None:

@@ -32,10 +32,8 @@ _NOTHING = b"{}"
 
 
 class Way:
-    """The way of an event that is not recorded: it notes errors alone.
-
-    Nearly all of them note nothing, so these are attributes of the class until there is something.
-    """
+    """The way of an event that is not recorded: it notes errors alone. Nearly all of them note
+    nothing, so these are attributes of the class until there is something."""
 
     errors: Sequence[tuple[str, ErrorFacts]] = ()
     """The mods that have failed on it so far, each with its error."""

@@ -66,10 +66,8 @@ class Adding:
     def prepare(
         self, config: NetworkConfig, catalogues: Sequence[Catalogue], name: str, version: str, sha256: str
     ) -> Added:
-        """Install a mod beside what runs. With `sha256` only what has that digest.
-
-        Raises NotAdded, and what finding, building, resolving and installing raise.
-        """
+        """Install a mod beside what runs. With `sha256` only what has that digest. Raises NotAdded,
+        and what finding, building, resolving and installing raise."""
         found = shown.find_listed(catalogues, name)
         blocked = found.entry.blocked_for(version or found.version or "")
         if blocked:

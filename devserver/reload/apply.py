@@ -77,10 +77,8 @@ class Transaction:
         """Each phase that something went through, with when it began."""
 
     async def run(self, before: Phase | None = None) -> Carried:
-        """Carry the group out; a fault of a mod never gets out of here.
-
-        With `before` the fold ends in front of that phase, and what it has made stays: a check.
-        """
+        """Carry the group out; a fault of a mod never gets out of here. With `before` the fold ends
+        in front of that phase, and what it has made stays: a check."""
         began = time.monotonic()
         failure: Failure | None = None
         rules = takewhile(lambda rule: rule.phase is not before, PHASE_TABLE)
@@ -283,10 +281,8 @@ class Transaction:
             self._bind(candidate.new, self._shop.around.handle(step.mod_path, step.line))
 
     def _stays(self, candidate: Candidate) -> bool:
-        """Whether the instance goes on because its code was only moved.
-
-        Another one would be made from modules that `initialize()` of this one has filled already.
-        """
+        """Whether the instance goes on because its code was only moved. Another one would be made
+        from modules that `initialize()` of this one has filled already."""
         old = candidate.old
         return (
             self.build is not None

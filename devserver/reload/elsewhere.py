@@ -22,10 +22,8 @@ from devserver.sources.graph import ModuleFacts, ModuleGraph
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A mod of another host: its modules, and by module the sources that it was made from, as they were then.
-
-    All paths are those of this workspace, where the sources come from.
-    """
+    """A mod of another host: its modules, and by module the sources that it was made from, as they
+    were then. All paths are those of this workspace, where the sources come from."""
 
     mod: LiveMod
     modules: Mapping[str, ModuleFacts]
@@ -40,9 +38,7 @@ class Ran:
 @dataclass(frozen=True, slots=True)
 class StepEnded:
     """What became of a step on another host, and the sources that the attempt depended on.
-
-    `replaced`: the generation before; `texts`: the sources that it replaced, as they were.
-    """
+    `replaced`: the generation before; `texts`: the sources that it replaced, as they were."""
 
     step: Step
     outcome: Outcome
@@ -63,10 +59,8 @@ class Pact(Protocol):
     """One group that several hosts carry out. To be called on the control loop."""
 
     async def before(self, phase: Phase, candidates: Sequence[Candidate]) -> None:
-        """Wait until all may pass: GATE, when everything is built everywhere; COMMIT, when that is decided.
-
-        Raises FailedElsewhere where it ends instead.
-        """
+        """Wait until all may pass: GATE, when everything is built everywhere; COMMIT, when that is
+        decided. Raises FailedElsewhere where it ends instead."""
 
     async def end(self, failure: ErrorFacts | None, mod_id: str) -> Sequence[StepEnded]:
         """Have what other hosts did, after this one has committed or (`failure`, of this mod) undone."""

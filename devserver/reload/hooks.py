@@ -276,11 +276,8 @@ async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[
 
 
 async def call_hook(generation: Generation, hook: Callable[..., Any], name: str, limit: float, *arguments: Any) -> Any:
-    """Call a hook, sync or async, as code of its generation.
-
-    Raises HookFailed when it takes longer than `limit` seconds or asks the process to end;
-    otherwise its own exception.
-    """
+    """Call a hook, sync or async, as code of its generation. Raises HookFailed when it takes longer
+    than `limit` seconds or asks the process to end; otherwise its own exception."""
     call = generation.begin(None)
     token = running.set(call)
     try:

@@ -36,10 +36,8 @@ def expect_class(step: Step, mod_class: type[BaseMod], line: Line, way: HandOver
 
 
 def begin(new: Generation, main: Generation, mode: StateMode) -> str:
-    """Give a line that starts its part of its mod's state; return what that is, in words.
-
-    Raises HookFailed if the two cannot share it, or if it cannot be copied.
-    """
+    """Give a line that starts its part of its mod's state; return what that is, in words. Raises
+    HookFailed if the two cannot share it, or if it cannot be copied."""
     if main.hand_over is HandOver.EXCLUSIVE:
         raise HookFailed(f"{main.mod_id} holds what only one can have (reload_mode is exclusive)")
     match mode:

@@ -41,10 +41,8 @@ class Locator:
         self._allow_list = (*allow_list(self._knowledge.config), *self._environment.mods) if obey else None
 
     def __call__(self, step: Step, former: Collection[Path] = ()) -> Located:
-        """Return the place of a mod's code now: a module may have become a package.
-
-        `former`: the sources to go back to, which ran before a restart in place and may be gone.
-        """
+        """Return the place of a mod's code now: a module may have become a package. `former`: the
+        sources to go back to, which ran before a restart in place and may be gone."""
         for admit in self.admits:
             admit(step.mod_path)
         # Only the path of a line has a label: other texts with an @ name no mod.

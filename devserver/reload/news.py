@@ -26,10 +26,8 @@ _CHANGES = (Action.LOAD, Action.RELOAD, Action.UNLOAD)
 
 
 class ModNews:
-    """The memory of one engine: the versions that run, and the mods that name others.
-
-    `where` says where a generation declares something, as in ` (mods/search/mod.py:9)`.
-    """
+    """The memory of one engine: the versions that run, and the mods that name others. `where` says
+    where a generation declares something, as in ` (mods/search/mod.py:9)`."""
 
     def __init__(
         self,

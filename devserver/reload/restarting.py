@@ -88,10 +88,8 @@ class Restarting:
             self._foreseen = None
 
     async def why_not(self, failed: Collection[str] = ()) -> str | None:
-        """Return why the process could not be started again now, or None.
-
-        `failed`: the mods (plain paths) that are known to fail; they are not looked at again.
-        """
+        """Return why the process could not be started again now, or None. `failed`: the mods (plain
+        paths) that are known to fail; they are not looked at again."""
         if self._foreseen is None:
             return await self.problem(failed)
         foreseen, self._foreseen = self._foreseen, None

@@ -175,10 +175,8 @@ def _hiding(value: Any, hidden: list[str]) -> Any:
 
 
 def literal(value: Any, indent: int = 0, before: int = 0) -> str:
-    """Write a value as Python, broken into lines where it is too long.
-
-    `indent`: the columns that its lines stand at; `before`: those that its first line has in front of it.
-    """
+    """Write a value as Python, broken into lines where it is too long. `indent`: the columns that
+    its lines stand at; `before`: those that its first line has in front of it."""
     flat = _flat(value)
     # 4 more: the test's function; 1 more: the comma behind it.
     if 4 + indent + before + len(flat) + 1 <= WIDTH or not isinstance(value, dict | list | tuple) or not value:

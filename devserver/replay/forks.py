@@ -23,18 +23,14 @@ class Failed(Exception):
 
 
 def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
-    """Return the result of `work`, by way of JSON of at most so many bytes.
-
-    Raises Failed without a result within `seconds`.
-    """
+    """Return the result of `work`, by way of JSON of at most so many bytes. Raises Failed without a
+    result within `seconds`."""
     return _Fork(sandbox, work, most).result(seconds)
 
 
 class Spare:
-    """A fork that is made before its order comes, so that no event waits for the fork.
-
-    `prepare` runs in the fork at once, and returns what carries an order out.
-    """
+    """A fork that is made before its order comes, so that no event waits for the fork. `prepare`
+    runs in the fork at once, and returns what carries an order out."""
 
     def __init__(self, sandbox: Sandbox, prepare: Callable[[], Callable[[bytes], Any]]) -> None:
         taking, self._giving = os.pipe()
@@ -119,10 +115,8 @@ class _Fork:
 
 
 def done_here(work: Callable[[], Any], most: int = MOST_BYTES) -> Any:
-    """Return the result of `work` as `forked` does, without a fork. Raises Failed.
-
-    For a process that ends afterwards; an endless loop is ended with it.
-    """
+    """Return the result of `work` as `forked` does, without a fork. Raises Failed. For a process
+    that ends afterwards; an endless loop is ended with it."""
     limit_memory()
     return _read(_answered(work), 0, most)
 

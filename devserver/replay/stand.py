@@ -93,10 +93,8 @@ async def set_up(
 
 
 def _fill(old: dict[Any, Any], new: Mapping[Any, Any], depth: int) -> None:
-    """Give a mapping the contents of another one; containers in it stay the same objects.
-
-    A mod may have made attributes of them in `initialize()` (`self.pages = self.state["pages"]`).
-    """
+    """Give a mapping the contents of another one; containers in it stay the same objects. A mod may
+    have made attributes of them in `initialize()` (`self.pages = self.state["pages"]`)."""
     for key in [each for each in old if each not in new]:
         del old[key]
     for key, value in new.items():

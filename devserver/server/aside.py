@@ -59,10 +59,8 @@ class Done:
 
 
 def do_aside(function: Function, values: Mapping[str, Any], folder: Path, how: Aside) -> Done:
-    """Have a function of a module of ours work in a process of its own, in this folder. Blocks until that has ended.
-
-    The function gets `values`, which are plain, and writes rows for JSON.
-    """
+    """Have a function of a module of ours work in a process of its own, in this folder. Blocks
+    until that has ended. The function gets `values`, which are plain, and writes rows for JSON."""
     environ = dict(os.environ if how.environ is None else how.environ)
     request = write_memory({
         "folder": str(folder), "environ": environ, "also": tuple(how.also),

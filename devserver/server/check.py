@@ -81,9 +81,7 @@ class Checked:
 
 def check_network(path: Path, aside: Aside | None = None, *, proven: Collection[str] = ()) -> Checked:
     """Check a network. Blocks until its mods have been imported, or the patience of `aside` ends.
-
-    `proven`: plain paths of mods that are known to load.
-    """
+    `proven`: plain paths of mods that are known to load."""
     aside = aside or Aside(patience=PATIENCE)
     try:
         config = read_network(path)

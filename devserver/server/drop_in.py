@@ -49,10 +49,8 @@ class OpenAgentsNetwork(AgentNetwork):
     """Our network under the names that code for OpenAgents uses, with private ones of its tests."""
 
     def __init__(self, config: Any, workspace_path: str | Path | None = None, **options: Any) -> None:
-        """Make a network from a `NetworkConfig`, ours or that of openagents.
-
-        Without `workspace_path` its files lie in a temporary folder that ends with the network.
-        """
+        """Make a network from a `NetworkConfig`, ours or that of openagents. Without
+        `workspace_path` its files lie in a temporary folder that ends with the network."""
         self._temporary = None if workspace_path else tempfile.TemporaryDirectory(prefix="oa-dev-")
         folder = Path(workspace_path or (self._temporary.name if self._temporary else ""))
         super().__init__(config if isinstance(config, NetworkConfig) else config_from(config), folder, **options)

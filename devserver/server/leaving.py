@@ -82,9 +82,7 @@ def _end_workers() -> None:
 
 def left_running(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> list[str]:
     """Return the threads and processes that the end of this process does not end, each in words.
-
-    `is_own` tells files of mods, `shown` makes a path one that people read.
-    """
+    `is_own` tells files of mods, `shown` makes a path one that people read."""
     return [*_threads(shown, is_own), *_processes()]
 
 

@@ -21,9 +21,7 @@ _TIMES = 150
 
 class Outside:
     """The changes on disk that only a restart applies. `restart` gets the reasons.
-
-    `look_for_packages` looks whether the lock was installed meanwhile.
-    """
+    `look_for_packages` looks whether the lock was installed meanwhile."""
 
     def __init__(
         self,

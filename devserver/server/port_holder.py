@@ -14,10 +14,8 @@ _LISTENS = "0A"
 
 
 def port_holder(port: int, proc: Path = _PROC) -> str:
-    """Return what listens on `port`, as in `python (process 4711)`; nothing where that is not known.
-
-    Processes of other users do not show their sockets.
-    """
+    """Return what listens on `port`, as in `python (process 4711)`; nothing where that is not
+    known. Processes of other users do not show their sockets."""
     wanted = {f"socket:[{inode}]" for inode in _inodes(port, proc)}
     if not wanted:
         return ""

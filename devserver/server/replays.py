@@ -82,9 +82,7 @@ class Replays:
         self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
     ) -> dict[str, Any]:
         """Pin an event, by its number or given. Raises DevServerError if that is impossible.
-
-        `empty`: let it begin on fresh mods, instead of on their present state.
-        """
+        `empty`: let it begin on fresh mods, instead of on their present state."""
         event, number = self._event(what)
         pin = await self._made(what, self._pins.name_for(event["event_name"], number, name), empty=empty)
         await self._host.drop(pin.name)
@@ -193,10 +191,8 @@ class Replays:
     # After a save
 
     def saved(self, done: PlanDone) -> None:
-        """Run the pins again after a plan, unless nothing of it was applied. Returns at once.
-
-        A start is not a change: the process that runs them begins with the first one.
-        """
+        """Run the pins again after a plan, unless nothing of it was applied. Returns at once. A
+        start is not a change: the process that runs them begins with the first one."""
         is_applied = any(each.status is Status.APPLIED for each in done.outcomes)
         if done.plan.cause == START or not len(self._pins) or not is_applied:
             return

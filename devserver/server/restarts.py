@@ -123,9 +123,7 @@ class Restarts:
 
     async def problem(self, proven: Collection[str] = ()) -> str | None:
         """Say why a start would fail now, by what the files hold; None where it would not.
-
-        `proven`: the mods (plain paths) that a rehearsal tries.
-        """
+        `proven`: the mods (plain paths) that a rehearsal tries."""
         image, options = self._options.image, self._options
         problem = image.problem()
         if problem is not None:

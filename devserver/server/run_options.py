@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """The options of a run. `path` is the network.yaml; host and port None mean those of that.
-
-    `allow_host`: the names for access from other machines; none without it.
-    """
+    `allow_host`: the names for access from other machines; none without it."""
 
     path: Path
     host: str | None = None

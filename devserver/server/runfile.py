@@ -151,10 +151,8 @@ def write_run_file(workspace: Path, url: str, token: str, pid: int, *, network: 
 
 
 def read_run_file(workspace: Path) -> RunFile | None:
-    """Read the file of a workspace's server, or None without one.
-
-    Raises DevServerError for a file that others could have written or read, and for an invalid one.
-    """
+    """Read the file of a workspace's server, or None without one. Raises DevServerError for a file
+    that others could have written or read, and for an invalid one."""
     data = read_private(workspace, NAME, _READ_LIMIT)
     return None if data is None else _parsed(data, run_file_path(workspace))
 
@@ -225,10 +223,8 @@ def remove_private(workspace: Path, name: str, *, inner: str = "") -> None:
 
 
 def read_private(workspace: Path, name: str, limit: int, *, inner: str = "") -> bytes | None:
-    """Read the first `limit` bytes of such a file; None without one.
-
-    Raises DevServerError for a file that others could have written or read.
-    """
+    """Read the first `limit` bytes of such a file; None without one. Raises DevServerError for a
+    file that others could have written or read."""
     stream = open_private(workspace, name, inner=inner)
     if stream is None:
         return None

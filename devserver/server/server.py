@@ -83,11 +83,8 @@ _SECOND_INTERRUPT = 130
 
 
 def run_server(options: RunOptions, face: Face) -> int:
-    """Run a network until it is stopped; return the exit code.
-
-    Raises ConfigError for a network.yaml that cannot be used, PortInUse if no port is free; nothing
-    runs then.
-    """
+    """Run a network until it is stopped; return the exit code. Raises ConfigError for a
+    network.yaml that cannot be used, PortInUse if no port is free; nothing runs then."""
     began = options.supervised.began or process_began()
     config = options.with_address(read_network(options.path))
     heard = listening_sockets(options, config, face)

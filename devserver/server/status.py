@@ -107,10 +107,8 @@ class Standing:
         known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
 
     def of(self, mod_id: str, *, is_wanted: bool = False) -> Row:
-        """Return the facts of a mod: `outcome`, `failed` and `raised`, each None if the mod has none.
-
-        `is_wanted`: network.yaml lists it, so that an unload that was held counts no more.
-        """
+        """Return the facts of a mod: `outcome`, `failed` and `raised`, each None if the mod has
+        none. `is_wanted`: network.yaml lists it, so that an unload that was held counts no more."""
         with self._lock:
             known = self._known.get(mod_id)
         if known is None:

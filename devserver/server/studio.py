@@ -45,9 +45,7 @@ def why_none() -> str:
 
 def studio_routes(build: Path) -> tuple[Route, ...]:
     """Return a route for each file of the build, and its first page for everything below /studio.
-
-    The build asks for /static, /manifest.json and the like, not below /studio.
-    """
+    The build asks for /static, /manifest.json and the like, not below /studio."""
     page = _page(build / "index.html")
     files = (each for each in sorted(build.rglob("*")) if each.is_file() and each.suffix not in _LEFT_OUT)
     own = {f"/{each.relative_to(build).as_posix()}": each for each in files if each.name != "index.html"}

@@ -29,10 +29,8 @@ class WorkspaceFiles:
         self._claim = Claim(workspace)
 
     def begin(self, directory: Directory, claim: int | None = None) -> None:
-        """Take the files, if no other server has them, and restore the former agents.
-
-        `claim`: the descriptor of the image before this one, which has them already.
-        """
+        """Take the files, if no other server has them, and restore the former agents. `claim`: the
+        descriptor of the image before this one, which has them already."""
         if claim is not None:
             self._claim.go_on(claim)
         if self._claim.taken or self._claim.take():

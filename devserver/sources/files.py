@@ -72,9 +72,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 def digest_on_disk(path: Path) -> Digest | None:
     """Return the digest of the content of a path; None without a regular file, or a folder to list.
-
-    Raises OSError as `read_bytes` for sources in Python; data files may have any size.
-    """
+    Raises OSError as `read_bytes` for sources in Python; data files may have any size."""
     if path.name == LISTING:
         try:
             with unrecorded():

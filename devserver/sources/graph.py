@@ -54,10 +54,8 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return len(self._modules)
 
     def dependents(self, names: Iterable[str]) -> frozenset[str]:
-        """Return the named modules and all that import them, directly or through others.
-
-        A name may be missing in the graph: then the result is the modules that try to import it.
-        """
+        """Return the named modules and all that import them, directly or through others. A name may
+        be missing in the graph: then the result is the modules that try to import it."""
         return _reach(names, self._importers)
 
     def dependencies(self, name: str) -> frozenset[str]:

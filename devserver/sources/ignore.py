@@ -65,11 +65,8 @@ def is_environment(names: Collection[str]) -> bool:
 
 
 class Rules:
-    """The rules by which files of a workspace are never sources.
-
-    `gitignore` is the text of the workspace's `.gitignore`. Lines that are not patterns have no
-    effect, as with git.
-    """
+    """The rules by which files of a workspace are never sources. `gitignore` is the text of the
+    workspace's `.gitignore`. Lines that are not patterns have no effect, as with git."""
 
     def __init__(self, workspace: Path, gitignore: str = "") -> None:
         self.workspace = workspace

@@ -73,10 +73,8 @@ class Inotify:
         self._loop.add_reader(self._handle, self._read)
 
     def watch(self, wanted: frozenset[Identity]) -> frozenset[Identity]:
-        """Watch these directories and no others; those that exist and may be read.
-
-        Directories that stay are watched without a gap. Raises OSError at a limit (ENOSPC).
-        """
+        """Watch these directories and no others; those that exist and may be read. Directories that
+        stay are watched without a gap. Raises OSError at a limit (ENOSPC)."""
         watched = set(self._directories.values())
         for number, each in list(self._directories.items()):
             if each not in wanted:

@@ -54,10 +54,8 @@ class _Known:
 
 
 class Memory:
-    """The content of each source at the last look.
-
-    `unproven` are the sources that were loaded and not compared with the disk since.
-    """
+    """The content of each source at the last look. `unproven` are the sources that were loaded and
+    not compared with the disk since."""
 
     def __init__(self) -> None:
         self._known: dict[Path, _Known] = {}
@@ -77,10 +75,8 @@ class Memory:
         return is_other
 
     def expect(self, path: Path, digest: Digest | None) -> None:
-        """Note the digest that one source was loaded with, or last tried with.
-
-        A new digest makes the source `unproven` until it has been compared with the disk.
-        """
+        """Note the digest that one source was loaded with, or last tried with. A new digest makes
+        the source `unproven` until it has been compared with the disk."""
         known = self._known.get(path)
         if known is None:
             self._known[path] = _Known(digest, digest)

@@ -58,10 +58,8 @@ class Roots:
 
     @property
     def entries(self) -> tuple[Path, ...]:
-        """The folders in which top modules of mods are searched, beside the import path.
-
-        Of the folders of packages the current one alone: new imports never come from another one.
-        """
+        """The folders in which top modules of mods are searched, beside the import path. Of the
+        folders of packages the current one alone: new imports never come from another one."""
         parents = (each.parent for each in self._folders[1:])
         return (self.workspace, *parents, *(() if self._current is None else (self._current,)))
 

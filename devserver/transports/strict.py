@@ -33,10 +33,8 @@ class Malformed(Exception):
 
 
 def parse_object(raw: bytes, *, ours: bool = False) -> dict[str, Any]:
-    """Return the JSON object in `raw`. Raises Malformed.
-
-    `ours`: another process of ours has written it with `to_json`, so that no key is named twice.
-    """
+    """Return the JSON object in `raw`. Raises Malformed. `ours`: another process of ours has
+    written it with `to_json`, so that no key is named twice."""
     try:
         # orjson refuses anything but JSON in UTF-8; if it may have kept only the last of two equal
         # keys, or a long number inexactly, json looks again.

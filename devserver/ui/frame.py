@@ -131,11 +131,8 @@ class _Marked(NamedTuple):
 
 
 def _marked(text: str, column: int | None, end_column: int | None, room: int) -> _Marked:
-    """Return the marked part of a line, at most `room` characters of it.
-
-    `column` and `end_column` count from 1, the latter is the first one not marked; it may lie on a
-    later line.
-    """
+    """Return the marked part of a line, at most `room` characters of it. `column` and `end_column`
+    count from 1, the latter is the first one not marked; it may lie on a later line."""
     if column is None:
         return _Marked(_source(text)[:room])
     start = min(max(column - 1, 0), len(text))

@@ -116,9 +116,7 @@ def settled_by(typed: str, mods: Sequence[str]) -> bool:
 
 def question(mods: Sequence[str], typed: str = "", refused: str = "") -> str:
     """Return the one line that asks which mod. `refused` is an answer that names none, or several.
-
-    The typed text narrows the choices, which keep their numbers.
-    """
+    The typed text narrows the choices, which keep their numbers."""
     numbered = [
         (number, each) for number, each in enumerate(mods, 1) if each.startswith(typed) or str(number).startswith(typed)
     ]

@@ -24,10 +24,8 @@ class LogLines(logging.Handler):
         self.say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a record, unless our own loggers have told it already.
-
-        A record that cannot be formatted is reported as logging does it, and ends nothing.
-        """
+        """Say a record, unless our own loggers have told it already. A record that cannot be
+        formatted is reported as logging does it, and ends nothing."""
         try:
             entry = getattr(record, "entry", None)
             if not (isinstance(entry, dict) and entry.get("said")):

@@ -158,10 +158,8 @@ def run_line(run: Mapping[str, Any], width: int) -> Line:
 
 
 def pace_words(took_us: Mapping[str, Sequence[int]]) -> str:
-    """Return how long an event takes now beside before, as medians of runs, each sorted.
-
-    A ratio is told only if every run of one side took longer than every run of the other.
-    """
+    """Return how long an event takes now beside before, as medians of runs, each sorted. A ratio is
+    told only if every run of one side took longer than every run of the other."""
     before, now = took_us["before"], took_us["now"]
     one, other = (max(1, each[len(each) // 2]) for each in (before, now))
     times = f"{took(one / 1000)} before, {took(other / 1000)} now"

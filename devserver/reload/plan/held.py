@@ -134,10 +134,8 @@ def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
 
 
 def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
-    """Return the plan, followed by steps that have been waiting for the mods that it brings.
-
-    A network.yaml asks for all its mods already, and an undo brings nothing that was waited for.
-    """
+    """Return the plan, followed by steps that have been waiting for the mods that it brings. A
+    network.yaml asks for all its mods already, and an undo brings nothing that was waited for."""
     if plan.undo or isinstance(trigger, ConfigChanged):
         return plan
     planned = {module_of(step.mod_path) for step in plan.steps}

@@ -338,9 +338,7 @@ def _is_wanted(mod: LiveMod, situation: Situation) -> bool:
 
 def misspelled(mod: LiveMod, paths: Iterable[str]) -> str:
     """Return which of these paths, where no mod is, may be a typing mistake for a mod that runs.
-
-    Such a mistake in network.yaml ends nothing.
-    """
+    Such a mistake in network.yaml ends nothing."""
     own = module_of(mod.mod_path)
     return next((each for each in paths if _is_near(module_of(each), own)), "")
 

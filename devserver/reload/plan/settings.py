@@ -118,9 +118,7 @@ def _moved(mod: LiveMod, place: str) -> Step:
 
 def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
     """Return the most names that are in order already: the others are the fewest that have to move.
-
-    Patience sorting (Schensted, Longest increasing and decreasing subsequences, 1961).
-    """
+    Patience sorting (Schensted, Longest increasing and decreasing subsequences, 1961)."""
     tops: list[str] = []
     below: dict[str, str | None] = {}
     for name in names:

@@ -63,11 +63,8 @@ def refused(code: str, sentence: str, status: int, headers: tuple[tuple[bytes, b
 
 
 def as_http(given: Answer, *, last: bool = False, bodiless: bool = False) -> bytes:
-    """Return an answer as an HTTP/1.1 response.
-
-    `last`: the connection ends after it. `bodiless`: leave the body out, as the answer to a HEAD
-    must.
-    """
+    """Return an answer as an HTTP/1.1 response. `last`: the connection ends after it. `bodiless`:
+    leave the body out, as the answer to a HEAD must."""
     own = b"".join(b"%s: %s\r\n" % each for each in given.headers) if given.headers else b""
     return b"%s%d\r\n%s%s\r\n%s" % (
         _first_lines(given.status, int(time.time()), given.content_type, given.policy or _POLICY),

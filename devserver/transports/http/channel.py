@@ -20,11 +20,8 @@ STALLED_SECONDS = 5.0
 
 
 class Deadline:
-    """Calls `function` when `set` was neither repeated nor cleared for its seconds.
-
-    Setting it again, as each request does, costs nothing: the timer of the loop looks when it
-    rings.
-    """
+    """Calls `function` when `set` was neither repeated nor cleared for its seconds. Setting it
+    again, as each request does, costs nothing: the timer of the loop looks when it rings."""
 
     __slots__ = ("_at", "_function", "_handle")
 

@@ -181,11 +181,8 @@ def _fetch_site(request: RequestFacts, gate: Gate) -> Verdict | None:
 
 
 def _opens_page(request: RequestFacts, gate: Gate) -> bool:
-    """Return whether a browser opens the page itself, in a tab of its own.
-
-    Other sites may have links to it: it holds nothing of this run, and the other site cannot read
-    it.
-    """
+    """Return whether a browser opens the page itself, in a tab of its own. Other sites may have
+    links to it: it holds nothing of this run, and the other site cannot read it."""
     route = gate.routes.at(request.path).get(request.method)
     led = request.all(b"sec-fetch-mode") == (b"navigate",) and request.all(b"sec-fetch-dest") == (b"document",)
     return route is not None and route.page and request.method == "GET" and led
@@ -235,11 +232,8 @@ def _most(request: RequestFacts, route: Route, gate: Gate) -> int:
 
 
 def too_large(route: Route, most: int) -> Verdict:
-    """Return the refusal of a body of more than `most` bytes, announced or received.
-
-    Clients of OpenAgents read only answers with status 200, and only when they have sent
-    everything.
-    """
+    """Return the refusal of a body of more than `most` bytes, announced or received. Clients of
+    OpenAgents read only answers with status 200, and only when they have sent everything."""
     if not route.uploads:
         return Verdict(413, "body_too_large", f"a body has at most {most} bytes")
     sentence = f"an event has at most {most} bytes here, files in it included: see dev.max_body in network.yaml"

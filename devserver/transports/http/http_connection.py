@@ -275,11 +275,8 @@ class HttpConnection(Channel):
         return True
 
     def _next_piece(self) -> bytes:
-        """Take the bytes that can be parsed without running into the next request.
-
-        Every head, and every body in chunks, ends with an empty line: a piece of them ends there at
-        the latest.
-        """
+        """Take the bytes that can be parsed without running into the next request. Every head, and
+        every body in chunks, ends with an empty line: a piece of them ends there at the latest."""
         head, unread = self._head, self.unread
         if head is not None and head.length is not None:
             size = head.length - self._size

@@ -176,10 +176,8 @@ def _answer_of(event: Event, response: EventResponse) -> Answer:
 
 
 async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
-    """Take the events of an outbox, waited for up to `hold` seconds.
-
-    If the client goes away this is cancelled, and the events stay.
-    """
+    """Take the events of an outbox, waited for up to `hold` seconds. If the client goes away this
+    is cancelled, and the events stay."""
     consumer = outbox.attach()
     if not len(outbox):
         await outbox.ready(consumer, hold)
