@@ -9,7 +9,7 @@ that is not kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from devserver.loader.moving import Remembered
 from devserver.model.config import ModSpec
 from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
+from devserver.model.split import Guard, Line, Rule, StateMode
 
 MOST_KEPT = 10
 """The most reloads of one mod that can be undone."""
@@ -209,12 +210,25 @@ class History:
 
 def _packed(past: Past) -> dict[str, Any]:
     texts = {str(path): (each.data, each.digest) for path, each in past.texts.items()}
-    return {"mods": dict(past.mods), "replaced": dict(past.replaced), "modules": past.modules, "texts": texts}
+    own = {"mods": dict(past.mods), "replaced": dict(past.replaced), "codes": dict(past.codes), "line": None}
+    if past.line is not None and past.line.beside is not None:
+        beside = {**asdict(past.line.beside), "state": past.line.beside.state.value}
+        own["line"] = {"path": past.line.path, "config": dict(past.line.config), "beside": beside}
+    return {**own, "modules": past.modules, "texts": texts}
 
 
 def _unpacked(values: Mapping[str, Any]) -> Past:
     texts = {Path(path): Reading(Path(path), data, digest) for path, (data, digest) in values["texts"].items()}
-    return Past(**{**values, "modules": tuple(values["modules"]), "texts": texts}, states={})
+    # An image of another version may not have packed a line.
+    line = _line_of(values["line"]) if values.get("line") else None
+    return Past(**{**values, "modules": tuple(values["modules"]), "texts": texts, "line": line}, states={})
+
+
+def _line_of(values: Mapping[str, Any]) -> ModSpec:
+    beside = values["beside"]
+    guard = Guard(**beside["guard"]) if beside["guard"] else None
+    more = {"rule": Rule(**beside["rule"]), "state": StateMode(beside["state"]), "guard": guard}
+    return ModSpec(values["path"], values["config"], beside=Line(**{**beside, **more}))
 
 
 def _words(outcome: Outcome) -> str:

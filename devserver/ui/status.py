@@ -9,7 +9,7 @@ from devserver.model.facts import Status
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
-from devserver.ui.words import count, listed, took
+from devserver.ui.words import count, fine, listed, took
 
 _LATER_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -133,7 +133,9 @@ def _share(row: Mapping[str, Any], view: View) -> str:
     agents = count(row.get("agents", 0), "agent")
     events = f"{count(row.get('events', 0), 'event')}, {row.get('failed_events', 0)} failed"
     p50 = row.get("p50_ms")
-    return joined((share, agents, events, f"p50 {p50:.1f} ms" if p50 is not None else ""), f" {view.look.glyphs.dot} ")
+    return joined(
+        (share, agents, events, f"p50 {fine(p50)} ms" if p50 is not None else ""), f" {view.look.glyphs.dot} "
+    )
 
 
 def _held(outcome: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, plain, strong
+from devserver.ui.words import fine
 
 _MOST_SHOWN = 60
 
@@ -50,9 +51,10 @@ def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     mine, theirs = row["times"], row["main_times"]
     if mine["p50_ms"] is not None and theirs["p50_ms"] is not None:
         arrow = view.look.glyphs.arrow
-        times = f"p50 {theirs['p50_ms']:.1f} {arrow} {mine['p50_ms']:.1f} ms{dot}"
-        times += f"p99 {theirs['p99_ms']:.1f} {arrow} {mine['p99_ms']:.1f} ms"
-        lines.append((plain(f"  time          {times}"),))
+        times = (
+            f"{each} {fine(theirs[f'{each}_ms'])} {arrow} {fine(mine[f'{each}_ms'])} ms" for each in ("p50", "p99")
+        )
+        lines.append((plain(f"  time          {dot.join(times)}"),))
     lines.append((plain(f"  sends         {row['held']:>6,} held"), dim("  none of them left")))
     lines.append((dim("  what it does outside the network (HTTP, files elsewhere) really happens"),))
     return tuple(lines)

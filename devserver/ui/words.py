@@ -16,6 +16,11 @@ def took(milliseconds: float) -> str:
     return f"{milliseconds:.0f} ms" if milliseconds >= 1 or milliseconds == 0 else f"{milliseconds:.1f} ms"
 
 
+def fine(milliseconds: float) -> str:
+    """Return the digits of a time that may be of microseconds: `0.041`, `0.4`, `2.1`, `120`."""
+    return f"{milliseconds:.2g}" if milliseconds < 99.5 else f"{milliseconds:.0f}"
+
+
 def count(number: int, thing: str) -> str:
     """Return `1 agent`, `3 agents`."""
     return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import pickle
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -94,7 +96,21 @@ async def test_each_version_has_an_address(work: Workspace) -> None:
     assert refused.message == "Target mod wiki@3 not found; wiki has main, next"
 
 
-async def test_a_promotion_is_one_reload_that_can_be_undone(work: Workspace) -> None:
+def carry_history(work: Workspace) -> None:
+    """What can be undone goes through the bytes that a restart in place hands to the next image."""
+    history = work.net.engine.knowledge.history
+    history.unpack(_PlainValues(io.BytesIO(pickle.dumps(history.pack()))).load())
+
+
+class _PlainValues(pickle.Unpickler):
+    """Another version of this code may read them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise AssertionError(f"{module}.{name} was packed")
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["here", "after a restart in place"])
+async def test_a_promotion_is_one_reload_that_can_be_undone(work: Workspace, restarts: bool) -> None:
     """The mod runs the line's code with its state, and the line is gone; undo gives back the split as it was."""
     await tried(work, agents=("ana",))
     promoted = await work.net.promote_mod("wiki@next")
@@ -102,6 +118,8 @@ async def test_a_promotion_is_one_reload_that_can_be_undone(work: Workspace) -> 
     assert [await version(work, by=each) for each in ("ana", "bob")] == ["2", "2"]
     assert list(work.net.running_mods()) == ["wiki"]
     assert work.modules() == ["mods.wiki"]
+    if restarts:
+        carry_history(work)
     done = await work.net.submit(UndoAsked())
     assert (done.plan.holds, [each.status for each in done.outcomes]) == ((), [Status.APPLIED])
     assert done.then is not None and [each.mod_id for each in done.then.outcomes] == ["wiki@next"]
@@ -221,6 +239,7 @@ async def test_two_paths_split_the_agents_and_share_the_state(work: Workspace) -
     assert list(work.net.running_mods()) == ["wiki_v1"]
     await work.save_yaml(entry, "mods.wiki")
     assert list(work.net.running_mods()) == ["wiki_v1", "wiki"], "a line that was promoted does not come back by itself"
+    carry_history(work)
     await work.net.submit(UndoAsked(("wiki_v1",)))
     assert await version(work, to="mod:wiki_v1@main") == "1"
     assert [(await work.ask("wiki.version.get", by=each)).data["version"] for each in agents] == [

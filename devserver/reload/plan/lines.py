@@ -127,7 +127,7 @@ def for_promote(trigger: PromoteAsked, situation: Situation) -> Plan:
     if mod is None or mod.line is None or main is None:
         return _no_line(trigger.cause, Action.RELOAD, trigger.line, situation)
     if (kept := _unsaid(mod, trigger.keep, "promote")) is not None:
-        return _held(trigger.cause, Action.RELOAD, mod.mod_id, kept)
+        return _held(trigger.cause, Action.RELOAD, main.mod_id, kept)
     is_written = trigger.written and mod.line.versions
     reason = f"was {mod.mod_id}{'' if is_written else _until_next_start(mod, main)}"
     if mod.is_of_disk:
@@ -204,7 +204,8 @@ def why_pinned(mod: LiveMod, situation: Situation) -> str:
 
 
 def _no_line(cause: str, action: Action, name: str, situation: Situation) -> Plan:
-    return _held(cause, action, name, no_line(name, situation))
+    # Of no mod: only the reason is told, which names what there is.
+    return _held(cause, action, "", no_line(name, situation))
 
 
 def no_line(name: str, situation: Situation) -> str:
