@@ -548,8 +548,6 @@ def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
     publisher, is_verified = ready.lock.facts.publishers.get(name), name in ready.resolved.verified
     how = "verified" if is_verified else facts.NOT_VERIFIED
     values["by"] = f"{publisher} ({how})" if publisher else facts.NOT_ATTESTED
-    locked = ready.lock.package(name)
-    values["sha256"] = locked.hashes[0] if locked is not None else ""
     yield from catalogue_ui.added_lines(values, place)
     others = [each for each in package_rows(ready.resolved) if each["name"] != name]
     yield from ui.package_lines(others)

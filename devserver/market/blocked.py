@@ -99,13 +99,16 @@ class BlockedMods:
 
     def running(self) -> tuple[Warning, ...]:
         """Return all warnings about mods that run."""
-        return tuple(each for each in self.all() if self._network.runs(each.mod_path))
+        # Before the catalogues are read: what runs nowhere needs none of them.
+        return tuple(each for path in self._paths() if self._network.runs(path) and (each := self.find(path)))
 
     def all(self) -> tuple[Warning, ...]:
         """Return all warnings about installed mods."""
+        return tuple(each for path in self._paths() if (each := self.find(path)))
+
+    def _paths(self) -> tuple[str, ...]:
         installed = self._installed()
-        paths = () if installed is None else tuple(installed.mods)
-        return tuple(each for path in paths if (each := self.find(path)) is not None)
+        return () if installed is None else tuple(installed.mods)
 
     def _warnings(self, mod_path: str, name: str, version: str) -> Iterator[Warning]:
         for catalogue in self._read():

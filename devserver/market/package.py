@@ -163,7 +163,7 @@ def installed_package(folder: Path, name: str) -> Package:
     """Read an installed package in a folder of packages, by the list of its files. Raises
     PackageRefused.
 
-    Files that it installs elsewhere, as scripts, are left out.
+    Files that it installs elsewhere, as scripts, are left out; what its wheel was is not known here.
     """
     info = info_of(folder, name)
     if info is None:
@@ -183,7 +183,7 @@ def installed_package(folder: Path, name: str) -> Package:
         files[path] = file.read_bytes()
     points = info / "entry_points.txt"
     mods = _entry_points(points.read_bytes()) if points.is_file() else ()
-    return Package(**_metadata((info / "METADATA").read_bytes()), files=files, mods=mods, size=size)
+    return Package(**_metadata((info / "METADATA").read_bytes()), files=files, mods=mods)
 
 
 def refuse_shadowing(package: Package, taken: Mapping[str, str]) -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from devserver.model.names import normal
 
+_PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -19,13 +21,15 @@ class Package:
 
     def allows(self, version: str) -> bool:
         """Return whether a version suits, pre-releases too."""
+        if not self.range:
+            return True
         from packaging.specifiers import SpecifierSet
         from packaging.version import InvalidVersion, Version
 
         try:
             return SpecifierSet(self.range).contains(Version(version), prereleases=True)
         except InvalidVersion:
-            return not self.range
+            return False
 
 
 def name_in(requirement: str) -> str:
@@ -37,6 +41,9 @@ def name_in(requirement: str) -> str:
 def parse_package(text: str) -> Package:
     """Return the package that a text such as "idna>=3,<4" asks for, by its canonical name. Raises
     ValueError for other texts."""
+    if _PLAIN.fullmatch(text):
+        # Without a range, `packaging` has nothing to say, and a start need not wait for its import.
+        return Package(normal(text), "")
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 

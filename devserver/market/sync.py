@@ -353,7 +353,9 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
         data=data,
         seconds=time.monotonic() - began,
         reviews={
-            name: review(_installed(folder, name, found.new)) for name in mods_locked(found.new, mods) if name in news
+            name: review(_installed(folder, name, found.new, found.workspace))
+            for name in mods_locked(found.new, mods)
+            if name in news
         },
         before=_reviews_before(found),
     )
@@ -364,9 +366,12 @@ def mods_locked(lock: Lock, mods: Mapping[str, str]) -> tuple[str, ...]:
     return (*dict.fromkeys(mods.values()), *(each.line for each in lock.lines))
 
 
-def _installed(folder: Path, name: str, lock: Lock) -> Package:
-    line = lock.line(name)
-    return installed_package(folder, name) if line is None else installed_package(line_folder(folder, name), line.name)
+def _installed(folder: Path, name: str, lock: Lock, workspace: Path) -> Package:
+    line, locked = lock.line(name), lock.all_here[name]
+    package = installed_package(*((folder, name) if line is None else (line_folder(folder, name), line.name)))
+    wheel = workspace / locked.where
+    size = wheel.stat().st_size if "://" not in locked.where and wheel.is_file() else 0
+    return replace(package, sha256=locked.hashes[0], size=size)
 
 
 def counted(ready: Ready, wants: Wants) -> Ready:
@@ -386,7 +391,7 @@ def _reviews_before(found: Resolved) -> dict[str, Review]:
     # What begins beside a mod is compared with the mod.
     mains = {each.line: found.old.mods.get(main_of(each.line)) for each in found.new.lines if each.line not in known}
     names |= {line: name for line, name in mains.items() if name is not None}
-    return {name: review(_installed(folder, other, found.old)) for name, other in names.items()}
+    return {name: review(_installed(folder, other, found.old, found.workspace)) for name, other in names.items()}
 
 
 def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool) -> None:

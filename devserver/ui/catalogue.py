@@ -122,10 +122,10 @@ def touch_rows(touches: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def size_of(facts: Mapping[str, Any]) -> str:
-    """Return the size of a mod: files, lines, bytes."""
+    """Return the size of a mod: its files and lines, and that of its wheel where it is known."""
     size = facts["size"]
     amount = f"{size / 1024:.1f} KB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
-    return f"{count(facts['files'], 'file')}, {count(facts['lines'], 'line')}, {amount}"
+    return joined((count(facts["files"], "file"), count(facts["lines"], "line"), amount if size else ""), ", ")
 
 
 def _version(row: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def test_a_mod_is_added_updated_undone_and_removed_while_the_network_runs(served
     assert "answers   polls.ask" in done.stdout
     assert "network.yaml:8 + polls" in done.stdout
     assert "+ polls v1" in done.stdout
+    size = re.search(r"\d+ files?, \d+ lines?, [\d.]+ KB", done.stdout)
+    assert size is not None and size[0] in oa_dev(folder, "show", "polls").stdout, "one figure, that of the wheel"
     assert asked(folder) == {"version": "1.0", "asked": 1}
     assert (folder / "network.yaml").read_text() == NETWORK.replace("# loudly\n", "# loudly\n    - name: polls\n")
     first = files(folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devserver.market.packages import Package, parse_package
 from devserver.market.requirements import Requirement, load_order, parse_requirement
 
 
@@ -115,3 +117,14 @@ def test_ranges_that_no_version_suits_exclude_each_other(one: str, other: str, e
     """Either way round."""
     first, second = Requirement("a", one), Requirement("a", other)
     assert (first.excludes(second), second.excludes(first)) == (expected, expected)
+
+
+def test_a_package_without_a_range_needs_no_packaging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start with locked packages does not wait for that import; every version suits."""
+    for name in ("requirements", "specifiers"):
+        monkeypatch.setitem(sys.modules, f"packaging.{name}", None)
+    parse_package.cache_clear()
+    found = parse_package("Bench_Package.1")
+    assert (found, found.allows("1.0"), found.allows("odd")) == (Package("bench-package-1", ""), True, True)
+    with pytest.raises(ImportError):
+        parse_package("bench-package>=1")
