@@ -150,7 +150,8 @@ class Child:
         wanted = message["digests"]
         live = {each.mod_id for each in network.engine.registry.live}
         self._failed = {mod_id: why for mod_id, why in self._failed.items() if mod_id not in live}
-        others = [str(path) for path, digest in wanted.items() if running.get(path) != digest]
+        # What only a handler imports is imported in the fork that runs it, from the given texts.
+        others = [str(path) for path, digest in wanted.items() if running.get(path, digest) != digest]
         return {"others": others if not self._failed else [], "failed": self._failed, "kernel": self._sandbox.kernel}
 
     async def _followed(self, message: Mapping[str, Any], specs: tuple[ModSpec, ...]) -> None:

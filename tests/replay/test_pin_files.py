@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devserver.model.observation import Observation
-from devserver.replay.pins import MOST_BYTES, Pin, PinRefused, Pins
+from devserver.replay.pins import MOST_BYTES, MOST_PINS, Pin, PinRefused, Pins
 from devserver.server.private_folder import PrivateFolder
 
 
@@ -119,6 +119,15 @@ def test_a_folder_that_is_a_link_is_not_used(tmp_path):
     (tmp_path / ".oa-dev" / "pins").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
         PrivateFolder(tmp_path, "pins").write("x.json", "{}")
+
+
+def test_so_many_pins_are_kept_and_one_more_is_refused(files):
+    """Others are replaced under their names still."""
+    pins = Pins(files)
+    pins._pins = {f"pin-{number}": pin(f"pin-{number}") for number in range(MOST_PINS)}
+    with pytest.raises(PinRefused, match="there are 500 pins already"):
+        pins.name_for("wiki.page.edit", 58, None)
+    assert pins.name_for("wiki.page.edit", 58, "pin-7") == "pin-7"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "x" * 101, "a b"])

@@ -49,28 +49,49 @@ async def test_saves_that_move_lines_leave_all_the_same(pinning):
             assert [each.result for each in told.pins] == [PinResult.SAME], told
 
 
+ADDED = 'await self.tell("notes.added", "agent:broadcast", title)'
+COUNTED = 'await self.tell("notes.counted", "agent:charlie", number)'
 CHANGES = [
     ("f'note {number}'".replace("'", '"'), 'f"Note {number}"', ["answer.message"]),
     ('{"number": number, **', '{"count": number, **', ["answer.data.number", "answer.data.count"]),
     ('{"number": number, **', '{"number": str(number), **', ["answer.data.number"]),
     ("EventResponse(True, f", "EventResponse(False, f", ["answer.success"]),
-    ('await self.tell("notes.counted", "agent:charlie", number)', "pass", ["sends[1]", "told.charlie[1]"]),
+    (COUNTED, "pass", ["sends[1]", "told.charlie[1]"]),
     (
-        'await self.tell("notes.counted", "agent:charlie", number)',
-        'await self.tell("notes.counted", "agent:charlie", number)\n'
-        '        await self.tell("notes.more", "agent:critic", number)',
+        COUNTED,
+        COUNTED + '\n        await self.tell("notes.more", "agent:critic", number)',
         ["sends[2]", "told.critic[1]"],
     ),
     ('payload={"what": what}', 'payload={"what": what, "more": 1}', ["sends[0].payload.more", "sends[1].payload.more"]),
     ('"by": event.source.id', '"by": event.source.role', ["state.notes.notes.tea.by"]),
-    ("number = len(notes) + 1", "number = 1 / 0", None),
-    ('return EventResponse(True, f"note {number}"', 'return None and EventResponse(True, f"note {number}"', None),
-    ('title = event.payload["title"]', 'title = event.payload["title"].upper()', None),
+    (
+        "number = len(notes) + 1",
+        "number = 1 / 0",
+        [f"answer.{what}" for what in ("success", "message", "data.number", "data.code", "data.mod_id")]
+        + ["way[0][1]", "sends[0]", "sends[1]", *(f"told.{name}" for name in ("ana", "charlie", "critic"))]
+        + ["state.notes", "raised[0]"],
+    ),
+    (
+        'return EventResponse(True, f"note {number}"',
+        'return None and EventResponse(True, f"note {number}"',
+        ["answer.message", "answer.data.number", "answer.data.delivered", "way[0][1]"],
+    ),
+    (
+        'title = event.payload["title"]',
+        'title = event.payload["title"].upper()',
+        ["sends[0].payload.what", "state.notes.notes.tea", "state.notes.notes.TEA"],
+    ),
+    (
+        f"{ADDED}\n        {COUNTED}",
+        f"{COUNTED}\n        {ADDED}",
+        [f"sends[{place}].{what}" for place in (0, 1) for what in ("event_name", "destination", "payload.what")]
+        + ["told.charlie[0]", "told.charlie[1]"],
+    ),
 ]
 
 
 async def test_a_planted_change_is_found_at_its_path_and_nothing_else(pinning):
-    """A field, a type, an answer, a delivery too few or too many, a payload, a state, an exception, the way."""
+    """A field, a type, an answer, a delivery too few or too many, the order, a payload, a state, an exception, way."""
     async with pinning(notes=NOTES) as net:
         await with_agents(net)
         await net.send("notes.add", {"title": "milk"})
@@ -80,8 +101,7 @@ async def test_a_planted_change_is_found_at_its_path_and_nothing_else(pinning):
             told = await net.saved("mods/notes.py", NOTES.replace(old, new))
             (pin,) = told.pins
             assert pin.result is PinResult.DIFFERS, new
-            if paths is not None:
-                assert [each.path for each in pin.differences] == paths, new
+            assert [each.path for each in pin.differences] == paths, new
 
 
 async def test_what_is_accepted_is_the_same_from_then_on_and_what_is_ignored_is_not_compared(pinning):

@@ -35,18 +35,33 @@ async def test_a_large_answer_is_compared_by_its_digest_and_a_state_that_does_no
 
 
 async def test_pins_that_do_not_come_to_their_turn_are_counted_and_saves_that_come_faster_are_one(pinning, monkeypatch):
-    """The last save counts."""
+    """The last save counts, also one that comes while pins are run: nothing is told of the one before. A pin that has
+    differed is the first one to be run."""
     async with pinning(counter=COUNTER, large=LARGE) as net:
-        for _ in range(3):
-            await net.replays.pin(await net.send("count.up", {"name": "a"}))
+        for name in ("one", "two"):
+            await net.replays.pin(await net.send("count.up", {"name": "a"}), name=name)
+        await net.replays.pin(await net.send("large.get"), name="large")
         first = await net.save("mods/counter.py", "\n" + COUNTER)
         second = await net.save("mods/counter.py", "\n\n" + COUNTER)
         net.replays.saved(first)
         told = await net.told_of(second)
         assert (told.of, len(told.pins), told.skipped) == (3, 3, 1)
-        monkeypatch.setattr(replays, "SAVE_SECONDS", 0.0)
+
+        asked, runs = net.host.ask, []
+
+        async def ask(code, config, message, seconds):
+            runs.append(message)
+            if len(runs) == 1:
+                done = await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
+                net.replays.saved(done)
+            return await asked(code, config, message, seconds)
+
+        monkeypatch.setattr(net.host, "ask", ask)
         told = await net.saved("mods/counter.py", "\n\n\n" + COUNTER)
-        assert (told.of, len(told.pins)) == (3, 1)
+        assert (told.mods["counter"], len(told.pins), told.count(PinResult.DIFFERS)) == (5, 3, 2)
+        monkeypatch.setattr(replays, "SAVE_SECONDS", 0.0)
+        told = await net.saved("mods/counter.py", "\n\n\n\n" + COUNTER)
+        assert (told.of, [pin.name for pin in told.pins]) == (3, ["one"])
 
 
 async def test_a_pin_whose_mod_is_gone_says_so(pinning):
