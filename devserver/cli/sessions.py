@@ -73,7 +73,7 @@ def replay(file: str, *, at: int | None, as_json: bool) -> int:
         raise Problem(str(error), code=Exit.FATAL) from error
     spent = (time.monotonic() - began) * 1000
     if as_json:
-        _say_rows(found, spent)
+        _say_rows(found, spent, session.notes)
     else:
         for each in session.notes:
             say(each)
@@ -114,7 +114,7 @@ def _compared(given: Input, one: dict[str, Any], two: dict[str, Any], failed: Ma
     return Compared(given, PinResult.DIFFERS if found else PinResult.SAME, found)
 
 
-def _say_rows(found: list[Compared], spent: float) -> None:
+def _say_rows(found: list[Compared], spent: float, notes: list[str]) -> None:
     for each in found:
         row = {
             "type": "session_event",
@@ -129,7 +129,8 @@ def _say_rows(found: list[Compared], spent: float) -> None:
         say_json(row, line=True)
     results = Counter(each.result for each in found)
     totals = {"events": len(found), "same": results[PinResult.SAME], "differ": results[PinResult.DIFFERS]}
-    say_json({"type": "session", **totals, "cannot": results[PinResult.CANNOT], "duration_ms": spent}, line=True)
+    totals["cannot"] = results[PinResult.CANNOT]
+    say_json({"type": "session", **totals, "notes": notes, "duration_ms": spent}, line=True)
 
 
 def _show(found: list[Compared], spent: float, file: str, at: int | None) -> None:

@@ -142,13 +142,14 @@ class SessionEventLine(TypedDict):
 
 
 class SessionLine(TypedDict):
-    """The last line about a session."""
+    """The last line about a session. `notes`: what of it is left out, each in a sentence."""
 
     type: Literal["session"]
     events: int
     same: int
     differ: int
     cannot: int
+    notes: list[str]
     duration_ms: float
 
 

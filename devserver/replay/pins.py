@@ -18,6 +18,7 @@ from devserver.model.facts import PinReplayed, PinResult
 from devserver.model.observation import Differs, Observation
 from devserver.network.compare import ABSENT, Skip, compare, noise
 from devserver.reload.carry import PackedState
+from devserver.replay.plain import is_too_deep
 from devserver.replay.stand import Given, event_of
 
 FORMAT = 1
@@ -26,7 +27,6 @@ MOST_BYTES = 8 * 1024 * 1024
 MOST_PINS = 500
 _SUFFIX = ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_DEEPEST = 100
 _UNSTEADY = 2
 """How often the result of an unsteady pin has changed on the same code."""
 
@@ -228,7 +228,7 @@ class Pins:
         if data is None or len(data) > MOST_BYTES:
             raise PinRefused(f"it is larger than {MOST_BYTES // 1024 // 1024} MiB")
         values = json.loads(data)
-        if not isinstance(values, dict) or _depth(values) > _DEEPEST:
+        if not isinstance(values, dict) or is_too_deep(values):
             raise PinRefused("it is not a pin")
         pin = Pin.from_dict(values)
         pin.is_here = self._is_here(pin)
@@ -303,18 +303,3 @@ class Pins:
 
 def _rank(pin: Pin) -> int:
     return 0 if pin.last is not None and pin.last.result is PinResult.DIFFERS else 1
-
-
-def _depth(value: Any) -> int:
-    """Return the depth of a value of JSON, without recursion: a file may have any depth."""
-    deepest, pending = 0, [(value, 1)]
-    while pending:
-        each, depth = pending.pop()
-        deepest = max(deepest, depth)
-        if deepest > _DEEPEST:
-            break
-        if isinstance(each, dict):
-            pending += [(inner, depth + 1) for inner in each.values()]
-        elif isinstance(each, list):
-            pending += [(inner, depth + 1) for inner in each]
-    return deepest

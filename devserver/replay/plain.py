@@ -23,10 +23,22 @@ MOST_VALUES = 200_000
 """The most values of one state that are written."""
 
 _DEEPEST = 90
+_MOST_LEVELS = 100
 _SHOWN_TEXT = 200
 _FACTORIES: dict[str, Callable[[], Any]] = {
     each.__name__: each for each in (dict, list, set, int, float, str, bool, tuple, deque, Counter)
 }
+
+
+def is_too_deep(value: Any) -> bool:
+    """Return whether a value of JSON has more than 100 levels, without recursion: a file may have any."""
+    level = [value]
+    for _ in range(_MOST_LEVELS + 1):
+        lists = [list(each.values()) if isinstance(each, dict) else each for each in level]
+        level = [inner for each in lists if isinstance(each, list) for inner in each]
+        if not level:
+            return False
+    return True
 
 
 class NotPlain(ValueError):

@@ -39,6 +39,7 @@ from devserver.model.trace import (
     Said,
 )
 from devserver.network.recorder import rest_of, row_of
+from devserver.replay.plain import is_too_deep
 from devserver.replay.stand import Given
 
 FORMAT = 1
@@ -130,8 +131,8 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadSession(f"line {number} is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise BadSession(f"line {number} is not an object")
+    if not isinstance(found, dict) or is_too_deep(found):
+        raise BadSession(f"line {number} is not an object of at most 100 levels")
     return found
 
 

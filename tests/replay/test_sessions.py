@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 AGENTS = ("ana", "charlie", "critic")
 
 
-async def recorded(folder: Path, times: int) -> Path:
-    """Run a copy of the sample network, send it events of some kinds, and write the session of that."""
+async def recorded(folder: Path, times: int, more: int = 0) -> Path:
+    """Run a copy of the sample network, send it events of some kinds so often and some more, and write the session."""
     network = AgentNetwork.load(folder)
     recorder = network.record()
     await network.initialize()
@@ -37,10 +38,9 @@ async def recorded(folder: Path, times: int) -> Path:
             await network.register_agent(each)
         begun, directory = recorder.number, network.directory
         channels = {name: list(directory.channel_members(name)) for name in directory.channels()}
-        for number in range(times):
-            for name, payload in kinds(number):
-                event = Event(event_name=name, source_id=AGENTS[number % 3], payload=payload)
-                await network.ingest(event, LOCAL)
+        for place, (name, payload) in enumerate([*chain(*map(kinds, range(times))), *kinds(times)[:more]]):
+            event = Event(event_name=name, source_id=AGENTS[place // 4 % 3], payload=payload)
+            await network.ingest(event, LOCAL)
         entries = [each for each in reversed(recorder.newest()) if json.loads(each.split(b"\n")[0])[0] > begun]
     finally:
         await network.shutdown()
@@ -81,13 +81,23 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
+async def test_a_long_session_is_the_same_both_times(folder):
+    """Of 1,302 events."""
+    file = await recorded(folder, 325, more=2)
+    code, said = await run(folder, "replay", file.name, "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert [each for each in rows if each.get("result", "same") != "same"] == []
+    assert (code, rows[-1]["same"], rows[-1]["differ"], rows[-1]["cannot"]) == (0, 1302, 0, 0)
+
+
 async def test_a_session_is_the_same_but_for_noise_and_a_change_is_found(folder):
     """By the exit code too: that is the command for CI."""
     file = await recorded(folder, 10)
     code, said = await run(folder, "replay", file.name, "--json")
     rows = [json.loads(line) for line in said.splitlines()]
     assert [each for each in rows if each.get("result", "same") != "same"] == []
-    assert (code, rows[-1]["same"], rows[-1]["differ"]) == (0, 40, 0)
+    assert (code, rows[-1]["same"], rows[-1]["differ"], rows[-1]["notes"]) == (0, 40, 0, [])
 
     mod = folder / "mods" / "wiki" / "mod.py"
     mod.write_text(mod.read_text().replace("is at version", "has version"))
@@ -177,15 +187,26 @@ def test_a_line_that_is_cut_is_left_out_and_said():
         b'{"oa-dev session": 2}\n',
         b'{"oa-dev session": 1}\n',
         HEAD + b"[" * 5000 + b"\n",
+        HEAD + b'{"x": ' + b"[" * 101 + b"]" * 101 + b"}\n",
         HEAD + b'{"e": [1]}\n',
         HEAD + json.dumps({"e": [*ROW[:4], 5, *ROW[5:]]}).encode() + b"\n",
         HEAD.replace(b'"state": {}', b'"state": {"m": {"plain": {"$": "eval", "of": ""}}}'),
     ],
 )
 def test_a_file_of_another_form_is_refused(data):
-    """With the line."""
+    """With the line; one that is too large before it is parsed."""
     with pytest.raises(BadSession):
         read_session(io.BytesIO(data))
+    with pytest.raises(BadSession, match="larger than 64 MiB"):
+        read_session(Endless())
+
+
+class Endless(io.BytesIO):
+    """A file that goes on and on."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None and size > 0
+        return bytes(size)
 
 
 def test_what_a_handler_sent_is_what_its_event_did():

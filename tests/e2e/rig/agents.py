@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -183,7 +184,9 @@ class Load:
 
     async def _post(self, number: int) -> None:
         async with self._places:
+            began = time.monotonic()
             answer = await post(self._agent, f"{self._agent.name} {number}")
+            self._ledger.took.append(time.monotonic() - began)
         self._ledger.answers[self._agent.name, number] = answer
 
 

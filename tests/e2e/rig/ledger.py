@@ -28,6 +28,8 @@ class Ledger:
     sent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     answers: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     arrived: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    took: list[float] = field(default_factory=list)
+    """How many seconds each answer took, in the order in which they came."""
     errors: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
