@@ -210,10 +210,14 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
 
 def _own_places(thing: Any, name: str) -> Iterator[Place]:
     """Return the registrations with an object itself that lie in no table."""
-    if raw.derives(type(thing), ABCMeta):
+    if type(thing) is FunctionType:
+        # Most things are functions without either.
+        if vars(thing):
+            yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
+        if not thing.__closure__:
+            return
+    elif raw.derives(type(thing), ABCMeta):
         yield from _abstract_places(thing, name, is_of_mods=True)
-    elif type(thing) is FunctionType:
-        yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
     yield from content_places(thing, name)
 
 
@@ -264,11 +268,14 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 def _sets_attributes(module: ModuleType) -> bool:
     """Return whether a module of mods sets attributes of an object, or globals in its functions."""
     text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
-    if text is None:
-        return True
+    return text is None or _sets(text.code)
+
+
+@lru_cache(maxsize=256)
+def _sets(code: CodeType) -> bool:
     return any(
         not (_SETTING.isdisjoint(part.co_code[::2]) and _SETTERS.isdisjoint(part.co_names))
-        for part in _with_inner(text.code)
+        for part in _with_inner(code)
     )
 
 
@@ -282,12 +289,12 @@ def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
 
     Objects in containers are data: there may be many.
     """
-    if raw.derives(type(thing), type):
-        if _module_of(thing) == module:
-            yield attribute_place("registration", thing)
-    elif type(thing) is FunctionType:
+    if type(thing) is FunctionType:
         if thing.__module__ == module:
             yield dict_place("registration", vars(thing))
+    elif raw.derives(type(thing), type):
+        if _module_of(thing) == module:
+            yield attribute_place("registration", thing)
     elif id(thing) in near and _module_of(type(thing)) == module:
         near.update(id(value) for _, value in raw.attributes(thing))
         attributes = raw.dict_getter(type(thing))
@@ -300,6 +307,8 @@ def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
 def inside(thing: Any, module: str) -> list[Any]:
     """Yield the contents of an object, without asking it; nothing if it is not its module's own."""
     kind = type(thing)
+    if kind is FunctionType:
+        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     if kind in _ENTERED:
         too_many = kind is not tuple and kind is not CellType and len(thing) > _MOST_OBJECTS
         return [] if too_many or (kind is dict and "__builtins__" in thing) else gc.get_referents(thing)
@@ -312,8 +321,6 @@ def inside(thing: Any, module: str) -> list[Any]:
             if _module_of(thing) == module
             else []
         )
-    if kind is FunctionType:
-        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     if str(_module_of(kind)).startswith(("devserver", "asyncio")):
         return []
     return gc.get_referents(thing)

@@ -9,7 +9,7 @@ from typing import Any
 
 from devserver.model.declared import Frame, Place
 from devserver.model.lifecycle import Limits, RestartRules
-from devserver.model.names import LOOPBACK
+from devserver.model.names import LOOPBACK, module_of
 from devserver.model.split import Line
 
 DEFAULT_PORT = 8700
@@ -134,6 +134,16 @@ class NetworkConfig:
     """Those of them that have an effect in OpenAgents."""
     lists_mods: bool = field(default=True, compare=False)
     """Whether the file has the key `mods`: an empty list asks for none, a missing key may be a mistake."""
+
+    _by_module: dict[str, ModSpec] = field(init=False, default_factory=dict, compare=False, repr=False)
+
+    @property
+    def by_module(self) -> Mapping[str, ModSpec]:
+        """The spec of each mod and line, by its module; the first of a name counts."""
+        if not self._by_module:
+            # Once: each plan asks for it, and most leave this file alone.
+            self._by_module.update((module_of(each.path), each) for each in reversed(self.specs))
+        return self._by_module
 
     @property
     def enabled_mods(self) -> tuple[ModSpec, ...]:

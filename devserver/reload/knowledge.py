@@ -60,11 +60,6 @@ _MOST_PINNED = 2000
 """The most sources of a package that are kept while its saves go to a line."""
 
 
-def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
-    """Return the spec of each mod in network.yaml, by its module; the first of a name counts."""
-    return {module_of(each.path): each for each in reversed(config.specs)}
-
-
 class Knowledge:
     """The memory of one engine. `failed`: each mod's last attempt (by path), if it failed."""
 
@@ -77,7 +72,7 @@ class Knowledge:
         environment: Environment | None = None,
     ) -> None:
         self.config = config
-        self.specs = _by_module(config)
+        self.specs = config.by_module
         self._wanted = frozenset(each.path for each in self.specs.values() if each.enabled)
         self.failed: dict[str, Attempt] = {}
         self._roots = roots
@@ -363,7 +358,7 @@ class Knowledge:
         effects."""
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config, before = without_settings(config, self.config), self.specs
-        self.specs = _by_module(self.config)
+        self.specs = self.config.by_module
         self._wanted = frozenset(each.path for each in self.specs.values() if each.enabled)
         self._watch_again(before)
         self.ended = {path: spec for path, spec in self.ended.items() if self.specs.get(path) == spec}

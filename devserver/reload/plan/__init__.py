@@ -136,7 +136,7 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
         if path in trigger.changed and path not in situation.archives
     }
     archives = [path for path in trigger.changed if path in situation.archives]
-    retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
+    retried = situation.retried
     steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
     brought = {module_of(step.mod_path) for step in steps}
     specs = _retried_loads(brought, situation)

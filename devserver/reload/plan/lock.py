@@ -25,7 +25,7 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
         return Plan(trigger.cause)
     waiting = [mod for mod in situation.live if module_of(mod.mod_path) in news.waiting]
     kept = {name for mod in waiting for name in situation.needs_of(mod) & news.moved.keys()}
-    retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
+    retried = situation.retried
     moved = with_stale({name: path for name, path in news.moved.items() if name not in kept}, retried, situation)
     forced = {
         mod.mod_id: news.changes[path]

@@ -131,7 +131,13 @@ class Situation:
 
     def listed(self, mod_path: str) -> ModSpec | None:
         """Return the spec of a mod in network.yaml, as the process runs with it."""
-        return self._listed.get(module_of(mod_path))
+        return self.config.by_module.get(module_of(mod_path))
+
+    @property
+    def retried(self) -> list[LiveMod]:
+        """Return the live mods whose last attempt is worth another one."""
+        # Most plans have none, and walk through no mods for that.
+        return [mod for mod in self.live if module_of(mod.mod_path) in self.retry] if self.retry else []
 
     def needing(self, path: str) -> tuple[LiveMod, ...]:
         """Return the live mods that need the mod of that path, or will after loading their sources
@@ -168,10 +174,6 @@ class Situation:
             for path in dict.fromkeys(needed_paths(texts)) if texts else ():
                 found.setdefault(path, []).append(mod)
         return found
-
-    @cached_property
-    def _listed(self) -> Mapping[str, ModSpec]:
-        return {module_of(each.path): each for each in self.config.specs}
 
     def lines_of(self, mod: LiveMod) -> tuple[LiveMod, ...]:
         """Return the lines beside a mod, in order."""
