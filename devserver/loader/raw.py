@@ -52,7 +52,12 @@ def module_of(cls: type) -> str:
 
 def is_standard(cls: type) -> bool:
     """Return whether a class belongs to Python or its standard library."""
-    return module_of(cls).partition(".")[0] in _STANDARD
+    return is_standard_name(module_of(cls))
+
+
+def is_standard_name(module: str) -> bool:
+    """Return whether a module belongs to Python or its standard library."""
+    return module.partition(".")[0] in _STANDARD
 
 
 def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:

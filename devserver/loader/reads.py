@@ -17,15 +17,17 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from importlib.util import source_from_cache
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from devserver.live.generation import running
+from devserver.live.generation import Generation, running
 from devserver.loader.changes import changes_of, recording_owner, source_of
+from devserver.loader.raw import is_standard_name
 from devserver.loader.scope import scope_in
 from devserver.loader.started import EVENTS, Started, frames
 from devserver.model.change import Digest
+from devserver.model.names import module_of
 from devserver.sources.files import LISTING, is_listed, recorder, sources_now, unrecorded
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
@@ -44,8 +46,9 @@ on_bound: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_on_bound
 
 _installed = False
 _written: set[str] = set()
-_served: dict[str, str] = {}
-"""The files that handlers have opened for reading, each with the mod."""
+_served: dict[str, tuple[str, str]] = {}
+"""The files that handlers have opened for reading, each with the mod, and the command that lets go of
+whatever was made of it."""
 
 
 class DataReads:
@@ -135,8 +138,18 @@ def _note_read(path: object, *inside: str) -> None:
         note(_source_of(name))
         for each in _weighed(name) if inside else ():
             note(each)
-    elif call is not None and call.event is not None and len(_served) < _MOST_NOTED:
-        _served[name] = call.generation.mod_id
+    elif call is not None and call.event is not None and name not in _served and len(_served) < _MOST_NOTED:
+        _served[name] = call.generation.mod_id, _cure(call.generation)
+
+
+def _cure(reader: Generation) -> str:
+    """Return the command after which nothing keeps what this code reads: a helper or a library that it
+    is read through may have kept it, and a reload of the mod executes neither."""
+    package = reader.code or module_of(reader.mod_path)
+    names = (str(each.f_globals.get("__name__")) for each in frames())
+    way = takewhile(lambda name: not name.startswith("devserver."), (name for name in names if name != __name__))
+    is_own = all(f"{name}.".startswith(f"{package}.") or is_standard_name(name) for name in way)
+    return f"oa-dev reload {reader.mod_id}" if is_own else "oa-dev restart"
 
 
 def _weighed(listing: str) -> list[str]:
@@ -177,8 +190,9 @@ def written_by_threads() -> frozenset[str]:
     return frozenset(_written.copy())
 
 
-def read_by(path: str) -> str | None:
-    """Return the mod (id) whose handlers have opened a file for reading."""
+def read_by(path: str) -> tuple[str, str] | None:
+    """Return the mod (id) whose handlers have opened a file for reading, and the command that brings
+    the file as it is."""
     return _served.get(path)
 
 

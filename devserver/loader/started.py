@@ -23,8 +23,10 @@ from devserver.loader import raw
 from devserver.loader.scope import scope_in
 from devserver.loader.successor import origin
 
-EVENTS = frozenset({"subprocess.Popen", "socket.bind"})
+_BEGINS = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"})
+EVENTS = _BEGINS | {"socket.bind"}
 """The audit events that `Started.note` understands."""
+_begun = 0
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -44,7 +46,9 @@ class Started:
 
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Note a process or socket from the audit event that tells of it."""
-        if event == "subprocess.Popen":
+        if event in _BEGINS:
+            global _begun
+            _begun += 1
             self.processes.update(_making(subprocess.Popen))
         else:
             self.sockets[arguments[0]] = _address(arguments[1])
@@ -83,6 +87,11 @@ class Started:
             *(f"process {each.pid} ({_command(each)})" for each in list(self.processes) if _runs(each)),
             *(f"socket on {where}" for each, where in list(self.sockets.items()) if each.fileno() != -1),
         ]
+
+
+def processes_begun() -> int:
+    """Return the number of processes that code of mods has started so far."""
+    return _begun
 
 
 _everything: weakref.WeakSet[Started] = weakref.WeakSet()

@@ -66,6 +66,8 @@ class Hold:
     """The Python packages that it waits for."""
     cascade: tuple[str, ...] = ()
     """The mods (ids) that have to be unloaded first, in that order."""
+    repeats: tuple[Path, ...] = ()
+    """The files that change after each such step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from devserver.reload import hooks
 from devserver.reload.apply import Transaction
 from devserver.reload.bookkeeping import Bookkeeping
 from devserver.reload.code_changes import CodeChanges
+from devserver.reload.echoes import Echoes
 from devserver.reload.elsewhere import Pact, as_moves, here_of, not_the_author, past_of_all
 from devserver.reload.error_facts import ForPeople
 from devserver.reload.history import Past
@@ -114,6 +115,7 @@ class Engine:
         self._finder = WatchedFinder(self.roots, self.modules)
         self.around = around
         self._tell = tell
+        self._echoes = Echoes(self.shown)
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self.is_source, self.retire = self._finder.watches_data, self._retirement.begin
         states = lambda: [each.instance.state for each in self.registry.live]  # noqa: E731
@@ -348,6 +350,8 @@ class Engine:
             absent = {path: why for path, why in situation.absent.items() if not self.restarts.former(path)}
             situation = replace(situation, absent=absent)
         plan = self._decided(trigger, situation)
+        if isinstance(trigger, FilesChanged):
+            plan = self._echoes.held(plan)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)
         forth = self.knowledge.undo(plan) if plan.undo else None
@@ -380,6 +384,7 @@ class Engine:
             along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
             own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
             self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
+        self._echoes.note(plan)
         took = (time.monotonic() - began) * 1000
         if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()

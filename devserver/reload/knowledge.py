@@ -466,8 +466,8 @@ class Knowledge:
         """Note held steps: each is tried again when its source, or what it waits for, appears."""
         for hold, outcome in zip(holds, outcomes, strict=True):
             gone = situation.missing.get(outcome.mod_id) if hold.action is Action.RELOAD else None
-            if gone is not None or hold.action is Action.LOAD or hold.needs or hold.packages:
-                places = [] if gone is None else [gone]
+            if gone is not None or hold.action is Action.LOAD or hold.needs or hold.packages or hold.repeats:
+                places = hold.repeats if gone is None else [gone]
                 self._note_failed(outcome.mod_path, outcome, places, needs=hold.needs, packages=hold.packages)
 
     def _note_failed(

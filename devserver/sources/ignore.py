@@ -257,7 +257,8 @@ class Explainer:
     first is named.
 
     Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as
-    people read it; `read_by`, the mod that opens a file while it serves.
+    people read it; `read_by`, the mod that opens a file while it serves, and the
+    command that brings it.
     """
 
     def __init__(
@@ -265,7 +266,7 @@ class Explainer:
         may_be_source: Callable[[Path], bool],
         shown: Callable[[Path], str],
         tell: Callable[[Ignored], None],
-        read_by: Callable[[str], str | None] = lambda path: None,
+        read_by: Callable[[str], tuple[str, str] | None] = lambda path: None,
     ) -> None:
         self._may_be_source = may_be_source
         self._shown = shown
@@ -297,9 +298,12 @@ class Explainer:
         if ignored is not None:
             return ignored if ignored.startswith(_GITIGNORE) else None
         if path.suffix != ".py":
-            reader = self._read_by(str(path))
-            # Reads of code in C or of another process are not seen: claim nothing about them.
-            return f"{reader} reads it while it serves; oa-dev reload {reader} brings it" if reader else UNSEEN
+            found = self._read_by(str(path))
+            if found is None:
+                # Reads of code in C or of another process are not seen: claim nothing about them.
+                return UNSEEN
+            reader, command = found
+            return f"{reader} reads it while it serves; {command} brings it"
         return "no mod imports it" if self._may_be_source(path) else "not code of a mod: restart to use it"
 
 

@@ -80,7 +80,7 @@ class Watch:
     led to nothing; `notice`, told how it watches if that is unusual; `folders`, where mods are
     searched; `whole`, called on the reader's thread with each changed source; `written`, the files
     that mods have written themselves, whose saves are not told; `read_by`, which mod opens a file
-    while it serves.
+    while it serves, and the command that brings it.
 
     network.yaml and the lock count as read just before.
     """
@@ -99,7 +99,7 @@ class Watch:
         folders: Callable[[], Iterable[str]] = tuple,
         whole: Callable[[Path, bytes, Digest], None] = lambda path, data, digest: None,
         written: Callable[[], Collection[str]] = tuple,
-        read_by: Callable[[str], str | None] = lambda path: None,
+        read_by: Callable[[str], tuple[str, str] | None] = lambda path: None,
     ) -> None:
         self._roots = roots
         self._known = known

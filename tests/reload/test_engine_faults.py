@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from doors import HEAD, Doors
@@ -12,6 +13,8 @@ from devserver import Event
 from devserver.model.change import ReloadAsked
 from devserver.model.facts import PlanMade, Status
 from devserver.model.principal import Kind, Principal, Scope
+from devserver.reload import echoes
+from devserver.sources.files import sources_now
 
 
 async def test_a_load_that_failed_on_a_data_file_is_tried_again_when_that_changes(work: Workspace, at: str) -> None:
@@ -205,3 +208,25 @@ async def test_a_command_in_the_middle_of_a_restart_is_about_the_mods_of_before(
     assert answer.success, answer.message
     await starting
     assert work.running() == {"listed": 2}
+
+
+async def test_a_file_that_changes_after_each_reload_ends_reloading(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that the mod starts at its top level writes it: that is told, with its name. A later change counts."""
+    head = "import pathlib, subprocess\nWORD = (pathlib.Path(__file__).parent / 'word.txt').read_text()\n"
+    head += "subprocess.run(['true'])\n"
+    work.mod("wiki", served("wiki", 1), head)
+    word = work.write("mods/word.txt", "0")
+    await work.start("mods.wiki")
+    monkeypatch.setattr(echoes, "_SOON", math.inf)
+    for n in range(echoes.MOST):
+        assert [each.status for each in (await work.save("mods/word.txt", f"{n + 1}")).outcomes] == [Status.APPLIED]
+    (outcome,) = (await work.save("mods/word.txt", "again")).outcomes
+    assert (outcome.status, outcome.generation) == (Status.SKIPPED, echoes.MOST + 1)
+    assert outcome.reason.startswith("mods/word.txt changes after each reload"), outcome.reason
+    assert work.net.engine.knowledge.newer_on_disk() == {"wiki": (word,)}
+    assert sources_now([word]).items() <= work.net.engine.knowledge.sources().items()
+    monkeypatch.setattr(echoes, "_SOON", 0.0)
+    assert [each.status for each in (await work.save("mods/word.txt", "later")).outcomes] == [Status.APPLIED]
+    assert work.net.engine.knowledge.newer_on_disk() == {}

@@ -144,16 +144,21 @@ async def test_a_method_of_a_mod_may_be_called_watch(desk: Watching) -> None:
 
 
 async def test_a_file_that_a_handler_reads_is_told_with_the_mod_that_reads_it(desk: Watching) -> None:
-    """It is no source, and that no one reads it would be false."""
+    """It is no source, and that no one reads it would be false; a helper may keep what a reload does not make again."""
     desk.write("mods/echo/greet.txt2", "old")
-    desk.write("mods/echo/mod.py", mod_text("Echo", saying("(HERE / 'greet.txt2').read_text()"), HERE))
+    desk.write("mods/echo/kept.txt2", "old")
+    desk.write("mods/texts.py", "import functools\n@functools.cache\ndef text(path):\n    return path.read_text()\n")
+    version = "((HERE / 'greet.txt2').read_text(), text(HERE / 'kept.txt2'))[0]"
+    desk.write("mods/echo/mod.py", mod_text("Echo", saying(version), HERE + "from mods.texts import text\n"))
     await desk.begin()
     assert await desk.version("echo") == "old"
     desk.write("mods/echo/greet.txt2", "new")
+    desk.write("mods/echo/kept.txt2", "new")
     desk.write("mods/echo/other.txt2", "new")
-    await until(lambda: len(desk.explained()) == 2)
+    await until(lambda: len(desk.explained()) == 3)
     assert desk.explained() == {
         "mods/echo/greet.txt2": "echo reads it while it serves; oa-dev reload echo brings it",
+        "mods/echo/kept.txt2": "echo reads it while it serves; oa-dev restart brings it",
         "mods/echo/other.txt2": UNSEEN,
     }
 
