@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import peers
 from bench.dispatch import side
-from bench.harness import Options, Result, Table, at_least, at_most, median, quotient, spread, take_turns
+from bench.harness import Options, Result, Table, at_least, at_most, median, p99, quotient, spread, take_turns
 from bench.processes import free_port, interrupt, running, wait_for_port
 from devserver.market import sync
 from devserver.market.wants import Listed, Wants
@@ -25,6 +25,7 @@ from devserver.market.wheel import build_wheel
 
 OURS, PIP, DATASETTE = "oa-dev add", "pip install + restart of uvicorn", "datasette install + restart"
 _FASTER, _RESOLVE, _START = 5.0, 10.0, 15.0
+_FRESH, _WARM, _EVENT, _SWAP = 2.5, 1.0, 25.0, 15.0
 _MODS, _EACH, _LOCKED = 50, 5, 20
 _COMMAND = Path(sys.executable).with_name("oa-dev")
 _PROJECT = """\
@@ -68,6 +69,7 @@ def measure(options: Options) -> Result:
     with tempfile.TemporaryDirectory(prefix="oa-dev-bench-") as name:
         folder = Path(name)
         added, lost, missing = _added(folder / "add", options.count(5, 2))
+        fresh, warm = _built_in(folder / "built-in", options.count(5, 2))
         resolved, not_resolved = _resolved(folder / "resolve", options.count(5, 2))
         started = _started(folder / "start", options.count(11, 3))
     upgrades = {kind: _upgrades(kind, options.count(40, 10)) for kind in ("ours", "purge")}
@@ -79,16 +81,27 @@ def measure(options: Options) -> Result:
             ("The server runs, and one connection to it is kept open. Offline, one wheel, no other package.", *missing),
         ),
         Table(
+            "A built-in mod (`add polls --offline`): from Enter to served",
+            ("uv's cache", "s, median / p95"),
+            (("empty, in a new folder", spread(fresh, 2)), ("filled, in another new folder", spread(warm, 2))),
+            ("The wheel is built by uv on the spot. Each sample has a server of its own, which runs already.",),
+        ),
+        Table(
             "40 upgrades of an installed mod while 8 agents ask",
-            ("", "events", "failed", "of two versions at once", "ms, median / p95"),
+            ("", "events", "failed", "of two versions at once", "upgrade", "its swap", "an event, p99"),
             tuple(
-                (what, f"{each['events']:,}", f"{each['failed']:,}", f"{each['mixed']:,}", spread(each["ms"]))
+                (
+                    what,
+                    *(f"{each[name]:,}" for name in ("events", "failed", "mixed")),
+                    *(spread(each[name]) for name in ("ms", "swap_ms")),
+                    f"{p99(each['event_ms']):.1f}",
+                )
                 for what, each in (
                     ("oa-dev: the lock", upgrades["ours"]),
                     ("files in place, sys.modules purged", upgrades["purge"]),
                 )
             ),
-            ("Each answer names the versions of three modules, one of them imported late. Ours with uv and the lock.",),
+            ("In ms. Each answer names the versions of three modules, one imported late. Ours with uv and a lock.",),
         ),
         Table(
             f"Resolving {_MODS} mods of which each needs {_EACH}",
@@ -104,7 +117,7 @@ def measure(options: Options) -> Result:
     )
     return Result(
         tables,
-        _targets(added, lost, upgrades["ours"], resolved, started),
+        _targets(added, lost, upgrades["ours"], resolved, started) + _targets_of_times(fresh, warm, upgrades["ours"]),
         versions=peers.environment("market").versions,
     )
 
@@ -125,6 +138,15 @@ def _targets(
         ]
     without, locked = started.values()
     return (*targets, at_most("start with a lock, beside one without", median(locked) - median(without), _START, "ms"))
+
+
+def _targets_of_times(fresh: list[float], warm: list[float], ours: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        at_most("add of a built-in mod, with an empty cache", median(fresh), _FRESH, "s"),
+        at_most("add of a built-in mod, with a filled cache", median(warm), _WARM, "s"),
+        at_most("an event while mods are upgraded, p99", p99(ours["event_ms"]), _EVENT, "ms"),
+        at_most("the swap of an upgrade", median(ours["swap_ms"]), _SWAP, "ms"),
+    )
 
 
 def _wheel(folder: Path, name: str, needs: list[str]) -> Path:
@@ -172,7 +194,7 @@ def _added(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str,
     found = peers.environment("market")
     missing = tuple(f"{name} is missing: {why}" for name, why in found.missing.items())
     with ExitStack() as stack:
-        ours = _Ours(folder, stack)
+        ours = _Ours(folder / "network", stack, index=folder / "index")
         sides: dict[str, Callable[[], float | None]] = {OURS: ours.sample}
         theirs = {PIP: _uvicorn(found, folder), DATASETTE: _datasette(found)}
         restarted = {name: _Restarted(found, wheel, *made) for name, made in theirs.items() if made[0] in found}
@@ -183,33 +205,49 @@ def _added(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str,
 
 
 class _Ours:
-    """A running `oa-dev`, to which the mod is added and from which it is removed again."""
+    """A running `oa-dev`, to which a mod is added and from which it is removed again. `cache` is uv's."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder, port = folder / "network", free_port()
-        self._folder.mkdir()
-        shutil.copytree(folder / "index", self._folder / "mods-index")
-        self._yaml = f"network:\n  name: Bench\n  transports: [{{type: http, config: {{port: {port}}}}}]\n  mods: []\n"
-        self._yaml += "dev: {indexes: [mods-index], packages: none}\n"
-        (self._folder / "network.yaml").write_text(self._yaml)
+    def __init__(self, folder: Path, stack: ExitStack, *, index: Path | None = None, cache: Path | None = None) -> None:
+        self._folder, port = folder, free_port()
+        self._folder.mkdir(parents=True)
+        self._more = {} if cache is None else {"UV_CACHE_DIR": str(cache)}
+        yaml = f"network:\n  name: Bench\n  transports: [{{type: http, config: {{port: {port}}}}}]\n  mods: []\n"
+        if index is not None:
+            shutil.copytree(index, self._folder / "mods-index")
+            yaml += "dev: {indexes: [mods-index], packages: none}\n"
+        (self._folder / "network.yaml").write_text(yaml)
         process = stack.enter_context(running([str(_COMMAND), "run", "--no-keys"], self._folder))
         wait_for_port(port, process)
         self.kept = _Kept(port)
         self.kept.status("/healthz")
 
-    def sample(self) -> float:
+    def sample(self, name: str = "bench-extra", event: str = "extra.ask") -> float:
         """Seconds of `oa-dev add`, which ends when the mod serves."""
         began = time.perf_counter()
-        self._run("add", "bench-extra", "--yes", "--offline")
+        self._run("add", name, "--yes", "--offline")
         took = time.perf_counter() - began
-        self._run("send", "extra.ask")
+        self._run("send", event)
         self.kept.status("/healthz")
-        self._run("remove", "bench-extra", "--offline")
+        self._run("remove", name, "--offline")
+        # What was installed stays until the next start; the others install each time, too.
+        for each in (self._folder / ".oa-dev/env").glob(f"*/{name.replace('-', '_')}"):
+            shutil.rmtree(each.parent)
         return took
 
     def _run(self, *arguments: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | self._more
         subprocess.run([str(_COMMAND), *arguments], cwd=self._folder, check=True, capture_output=True, env=kept)
+
+
+def _built_in(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds in new folders: with an empty cache of uv, and with one that the sample before has filled."""
+    fresh, warm = list[float](), list[float]()
+    for number in range(rounds):
+        for kind, found in (("fresh", fresh), ("warm", warm)):
+            with ExitStack() as stack:
+                ours = _Ours(folder / f"{kind}-{number}", stack, cache=folder / f"cache-{number}")
+                found.append(ours.sample("polls", "polls.list"))
+    return fresh, warm
 
 
 class _Restarted:
