@@ -40,7 +40,7 @@ from devserver.loader.finder import (
 )
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
 from devserver.loader.libraries import names_in
-from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, unbind
+from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Reading, Text, bind, compile_text, unbind
 from devserver.loader.places import MISSING, note_main_loop
 from devserver.loader.reads import on_bound, record_into
 from devserver.loader.scope import scope_in
@@ -83,8 +83,8 @@ class Build:
     Arguments: `affected`, the names to execute again, in the order of their first import;
     `entries`, the modules that mods are made from, in the order in which to import them; `changed`,
     the sources that differ on disk; `read`, the bytes of those that were read for the comparison;
-    `texts`, readings to execute instead of the sources on disk; `unpinned`, the pinned mod that
-    gets other sources nevertheless (`lines`).
+    `texts`, readings to execute instead of the sources on disk, with or without their code;
+    `unpinned`, the pinned mod that gets other sources nevertheless (`lines`).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Build:
         changed: Sources | None = None,
         *,
         read: Mapping[Path, bytes] | None = None,
-        texts: Mapping[Path, Text] | None = None,
+        texts: Mapping[Path, Reading] | None = None,
         unpinned: str = "",
     ) -> None:
         self._finder = finder
@@ -105,7 +105,10 @@ class Build:
         self._changed = dict(changed or {})
         self._read = dict(read or {})
         note_main_loop()
-        self._execution = Execution(texts=dict(texts or {}), unpinned=unpinned)
+        given = dict(texts or {})
+        compiled = {path: each for path, each in given.items() if isinstance(each, Text)}
+        self._execution = Execution(texts=compiled, unpinned=unpinned)
+        self._uncompiled = {path: each for path, each in given.items() if path not in compiled}
         self.on_mods_thread = any(name in self._modules.bound for name in self._affected)
         """Whether it is to be executed on the thread of handlers."""
         self._bound: dict[str, str] = {}
@@ -181,11 +184,14 @@ class Build:
         """Whether `compile()` takes a few milliseconds and reads nothing from disk."""
         texts = [self._read.get(path) for path in self._changed if path.suffix == ".py"]
         is_read = len(self._affected) <= len(self._changed) and None not in texts
-        return is_read and sum(len(each) for each in texts if each is not None) <= _SHORT
+        return is_read and not self._uncompiled and sum(len(each) for each in texts if each is not None) <= _SHORT
 
     def compile(self) -> None:
         """Compile every changed source before anything is touched. Raises SyntaxError, ValueError
         or OSError."""
+        self._execution.thread = threading.get_ident()
+        for path, given in self._uncompiled.items():
+            self._execution.texts[path] = compile_text(given.path, given.data, given.digest)
         for path in self._changed:
             if path.suffix == ".mo" and "gettext" in sys.modules:
                 # By path alone it remembers what a catalogue says.

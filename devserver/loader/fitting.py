@@ -16,6 +16,7 @@ from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.successor import Gone, is_watched
+from devserver.sources.imports import parsed
 
 _EMPTY: dict[str, Callable[[], object]] = {"dict": dict, "list": list, "set": set}
 
@@ -302,7 +303,7 @@ def _definition(function: FunctionType) -> ast.FunctionDef | None:
     text = getattr(loader, "executed", None)
     if text is None:
         return None
-    for node in ast.walk(ast.parse(text.data)):
+    for node in ast.walk(parsed(text.data)):
         if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             if first == function.__code__.co_firstlineno:

@@ -29,7 +29,7 @@ from devserver.loader.modules import Loaded, Text
 from devserver.loader.referrers import Ours, holders_of
 from devserver.loader.successor import origin
 from devserver.loader.walk import ATOMS, Walk, contents_of
-from devserver.sources.imports import Initial, read_containers
+from devserver.sources.imports import Initial, parsed, read_containers
 
 _CONTAINERS = (dict, list, set, deque)
 _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
@@ -190,7 +190,7 @@ def is_same_code(old: Text, new: Text) -> bool:
     """
     if not _is_alike(old.code, new.code):
         return False
-    return ast.dump(ast.parse(old.data)) == ast.dump(ast.parse(new.data))
+    return ast.dump(parsed(old.data)) == ast.dump(parsed(new.data))
 
 
 def _is_alike(one: CodeType, other: CodeType) -> bool:

@@ -29,6 +29,7 @@ from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
 from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
 from devserver.sources.imports import ancestors
+from devserver.sources.large import code_of, is_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def compile_text(path: Path, data: bytes, digest: Digest) -> Text:
         before = data[:place]
         column = place - before.rfind(b"\n")
         raise SyntaxError("source code cannot contain null bytes", (str(path), before.count(b"\n") + 1, column, None))
-    return Text(path, data, digest, compile(data, str(path), "exec", dont_inherit=True))
+    return Text(path, data, digest, code_of(data, str(path)))
 
 
 class ModuleSet(Mapping[str, Loaded]):
@@ -179,9 +180,14 @@ class LoadedModules:
 
     def compile_ahead(self, path: Path, data: bytes, digest: Digest) -> None:
         """Compile the saved source of a loaded module, while the files that are saved with it are waited
-        for. For any thread; an error comes again when the source is needed."""
+        for. For any thread; an error comes again when the source is needed.
+
+        A large one waits for its plan: the next save shall not wait for it.
+        """
         with self._lock:
-            is_needed = any(self._loaded[name].path == path for name in self._users.get(path, ()))
+            is_needed = not is_large(data) and any(
+                self._loaded[name].path == path for name in self._users.get(path, ())
+            )
         if is_needed:
             with suppress(Exception):
                 self._ahead[path] = compile_text(path, data, digest)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
@@ -174,21 +175,17 @@ class Transaction:
             # A compiler lets no other thread run: to change threads twice would only come on top.
             self.build.compile()
         else:
-            await self._shop.worker.run(self.build.compile)
+            async with self._within_limit("compiling"):
+                work = asyncio.ensure_future(self._shop.worker.run(self.build.compile))
+                await self.patience.wait(work, partial(self._words, "compiling", candidates), self.build.stack)
 
-    async def _import(self, candidates: list[Candidate]) -> None:
+    @asynccontextmanager
+    async def _within_limit(self, doing: str) -> AsyncIterator[None]:
+        """Abandon the build and its thread where it takes too long or is given up."""
         assert self.build is not None
-        self._undo.append(self._undo_import)
         try:
             async with asyncio.timeout(self._shop.limits.imports) as limit:
-                try:
-                    await self._execute(candidates)
-                except NeedsModsThread as needed:
-                    self.build.undo()
-                    self.build = self.build.again()
-                    if str(needed):
-                        self._shop.say(self._words(f"imported on the mods' thread: {needed}", candidates))
-                    await self._execute(candidates)
+                yield
         except GivenUp:
             self.build.abandon()
             self._shop.replace_worker()
@@ -198,9 +195,23 @@ class Transaction:
                 raise
             self.build.abandon()
             self._shop.replace_worker()
-            name, seconds = self.build.importing, self._shop.limits.imports
-            words = f"{name} was still importing after {seconds:g} s, gave up (dev.limits.imports)"
+            name = self.build.importing or self._guilty(list(self.candidates)).step.mod_id
+            seconds = self._shop.limits.imports
+            words = f"{name} was still {doing} after {seconds:g} s, gave up (dev.limits.imports)"
             raise HookFailed(words) from late
+
+    async def _import(self, candidates: list[Candidate]) -> None:
+        assert self.build is not None
+        self._undo.append(self._undo_import)
+        async with self._within_limit("importing"):
+            try:
+                await self._execute(candidates)
+            except NeedsModsThread as needed:
+                self.build.undo()
+                self.build = self.build.again()
+                if str(needed):
+                    self._shop.say(self._words(f"imported on the mods' thread: {needed}", candidates))
+                await self._execute(candidates)
 
     async def _execute(self, candidates: Sequence[Candidate]) -> None:
         """Import beside the handlers, or between them what works on their thread alone."""

@@ -24,7 +24,7 @@ from devserver.live.registry import Registry
 from devserver.loader.build import Build
 from devserver.loader.environment import Environment
 from devserver.loader.finder import WatchedFinder
-from devserver.loader.modules import LoadedModules, compile_text
+from devserver.loader.modules import LoadedModules, Reading
 from devserver.model.change import (
     ConfigChanged,
     FilesChanged,
@@ -543,12 +543,13 @@ class Engine:
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
+        texts: dict[Path, Reading]
         texts, unpinned = self.knowledge.undoing.texts_before(plan) if plan.undo else {}, ""
-        texts |= {path: compile_text(path, data, digest_of(data)) for path, data in plan.former.items()}
+        texts |= {path: Reading(path, data, digest_of(data)) for path, data in plan.former.items()}
         line = self.registry.find(plan.promotes) if plan.promotes else None
         if line is not None and line.live is not None and line.line is not None and not line.line.code:
             # The sources that the line runs, whatever has been saved since and failed.
-            texts, unpinned = self.knowledge.texts_of(line.live), main_of(line.mod_path)
+            texts, unpinned = {**self.knowledge.texts_of(line.live)}, main_of(line.mod_path)
         changed = {path: digest for path, digest in plan.changed.items() if path in needed}
         return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts, unpinned=unpinned)
 

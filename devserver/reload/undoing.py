@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devserver.live.registry import Registry
 from devserver.loader.environment import Environment
-from devserver.loader.modules import LoadedModules, Reading, Text, compile_text
+from devserver.loader.modules import LoadedModules, Reading
 from devserver.loader.moving import Remembered
 from devserver.model.facts import Outcome
 from devserver.model.plan import Plan
@@ -47,16 +47,11 @@ class Undoing:
         number, code = self.history.code_of(mod_id, past.replaced[mod_id]), past.codes.get(mod_id, "")
         return Returns(number, others, code, "@" in code and self._environment.folder_of(code) is None)
 
-    def texts_before(self, plan: Plan) -> dict[Path, Text]:
+    def texts_before(self, plan: Plan) -> dict[Path, Reading]:
         """Return the sources that a plan goes back to: those that the last reload of its mods
-        replaced, or the last undo."""
+        replaced, or the last undo. Those that an earlier image has replaced have no code."""
         undoable, mods = self.possible(redo=plan.redo), [step.mod_id for step in plan.steps]
-        found = {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
-        # Sources that an earlier image has replaced arrive without code.
-        return {
-            path: each if isinstance(each, Text) else compile_text(path, each.data, each.digest)
-            for path, each in found.items()
-        }
+        return {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
         """Return the contents of a mod's state before its last reload (or undo), or None."""

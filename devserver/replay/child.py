@@ -38,6 +38,7 @@ from devserver.replay.observe import Watched, with_numbers
 from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
 from devserver.replay.stand import Given, event_of, plain_of, set_up
 from devserver.sources import files
+from devserver.sources.large import stay_here
 
 T = TypeVar("T")
 
@@ -486,6 +487,7 @@ def main() -> None:
     for each in (0, 1, 2):
         os.dup2(nothing, each)
     step_back()
+    stay_here()
     sandbox = shut(Path(folder), network=network == "network")
     child = Child(Path(workspace), Path(folder), sandbox, forks=fresh != "fresh")
     child.serve(reading, writing)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from devserver.server.fork_server import STALE, ForkServer
 from devserver.server.image import nameless_file, write_memory
+from devserver.sources.large import stay_here
 
 Row = dict[str, Any]
 Write = Callable[[Row], None]
@@ -152,6 +153,7 @@ def _work(request: int, results: int) -> int:
             stream.seek(0)
             asked = pickle.load(stream)
         os.chdir(asked["folder"])
+        stay_here()
         # Have the environment that a fresh start has, also where Python has looked at another one
         # already.
         environ = asked["environ"]

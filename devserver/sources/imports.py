@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from devserver.sources.large import tree_of
+
 # What a source imports
 
 
@@ -65,11 +67,15 @@ def parsed(source: str | bytes) -> ast.Module:
 
 def _parse_again(source: str | bytes) -> ast.Module:
     try:
-        return ast.parse(source)
+        return _read(source)
     except SystemError:
         # Before 3.11.8 and 3.12.1 a garbage collection in the middle may upset Python's own count of the depth
         # (python/cpython#106905); the source has no part in that.
-        return ast.parse(source)
+        return _read(source)
+
+
+def _read(source: str | bytes) -> ast.Module:
+    return tree_of(source) if isinstance(source, bytes) else ast.parse(source)
 
 
 def _calls_imports(source: str | bytes) -> bool:

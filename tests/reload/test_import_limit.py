@@ -23,6 +23,11 @@ async def test_an_import_that_hangs_is_given_up_and_the_last_generation_serves(w
     assert "mods.slow was still importing after 0.2 s, gave up (dev.limits.imports)" in answer.message
     assert (await work.ask("slow.ask")).data == {"code": 1}
 
+    words = ", ".join(f"word_{n}=1" for n in range(20_000))
+    work.mod("slow", ANSWERS.replace("1}", "2}"), head=f"def f(**given):\n    pass\n\n\nf({words})\n")
+    answer = await work.net.reload_mod("slow")
+    assert "mods.slow was still importing after 0.2 s, gave up (dev.limits.imports)" in answer.message
+
     work.mod("slow", ANSWERS.replace("1}", "3}"))
     assert (await work.net.reload_mod("slow")).success
     assert (await work.ask("slow.ask")).data == {"code": 3}
