@@ -148,8 +148,7 @@ class AgentNetwork:
         self.on_event: list[Tap] = []
         """Called with each event that has ended."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
-        """Waited for before a registration is answered: from then on a killed process knows that
-        agent again."""
+        """Waited for before a registration is answered: a killed process then knows it again."""
 
     @classmethod
     def load(
@@ -405,8 +404,7 @@ class AgentNetwork:
         return response_of(await self.engine.submit(UnloadAsked(mod, force, "unload_mod", generation, cascade)), mod)
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
-        """Reload a mod, by path or id, from disk. If that fails, its generation stays. The rest is
-        as of `load_mod`."""
+        """Reload a mod (path or id) from disk; if it fails, its generation stays. As `load_mod`."""
         return response_of(await self.engine.submit(ReloadAsked((mod,), "reload_mod", generation)), mod)
 
     # Versions beside a mod
@@ -424,8 +422,7 @@ class AgentNetwork:
         return response_of(await self.engine.submit(LineAsked(mod, line, cause="try_mod")), f"{mod}@{label}")
 
     async def split_mod(self, line: str, rule: Rule | float) -> EventResponse:
-        """Give a line (`wiki@2`) other agents: by a rule, or a share of all from 0 to 1. As of
-        `load_mod`."""
+        """Give a line (`wiki@2`) other agents: by a rule, or a share of all. As `load_mod`."""
         wanted = rule if isinstance(rule, Rule) else Rule(share=rule)
         return response_of(await self.engine.submit(SplitAsked(line, wanted, "split_mod")), line)
 
@@ -442,8 +439,7 @@ class AgentNetwork:
         return response_of(await self.engine.submit(DropAsked(line, keep, "drop_mod")), line)
 
     def compare_mod(self, mod: str) -> list[dict[str, Any]]:
-        """Return the differences of a mod's shadows (`wiki`), or of one of them (`wiki@next`): a
-        row for each."""
+        """Return the differences of a mod's shadows (`wiki`), or of one (`wiki@next`), in rows."""
         return self._dispatcher.shadows.rows(mod) or []
 
     async def submit(self, trigger: Trigger) -> PlanDone:
@@ -726,8 +722,7 @@ class AgentNetwork:
         return copy_folder(source, target)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """Return the class of a mod in its module: one of ours, else one of openagents, bridged.
-        Raises NoModClass."""
+        """Return the class of a mod in its module: ours, or bridged. Raises NoModClass."""
         try:
             return find_mod_class(module, mod_id)
         except NoModClass:

@@ -116,8 +116,7 @@ class NeedUnmet(ModFault):
 
 
 class ModConfigError(ModFault):
-    """A mod's configuration does not fit its `Config`. `problems` holds every problem, with its
-    place if it has one."""
+    """A mod's configuration does not fit its `Config`. `problems`: each, perhaps with its place."""
 
     def __init__(self, problems: tuple[ErrorFacts, ...]) -> None:
         super().__init__("; ".join(each.message for each in problems))

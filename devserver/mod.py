@@ -39,8 +39,7 @@ class Network(Protocol):
 
     @property
     def is_shadow(self) -> bool:
-        """Whether the mod is a shadow: it sees copies, and its events are held. Its other effects
-        are real."""
+        """Whether the mod is a shadow: it sees copies, and its events are held."""
 
     async def process_event(self, event: Event) -> EventResponse:
         """Send an event; without a `source_id` it goes out as `mod:<this mod's path>`.
@@ -314,8 +313,7 @@ class BaseMod:
         self._closing.append(function)
 
     def get_storage_path(self) -> Path:
-        """Return a folder of this mod's own that survives restarts; a temporary one if the network
-        has no workspace."""
+        """Return a folder of this mod's own that survives restarts, or a temporary one."""
         network: Network | None = getattr(self, "network", None)
         if network is None:
             import tempfile  # rarely needed, and no start should wait for it

@@ -36,8 +36,7 @@ def _takes_name(mod_class: type[Any]) -> bool:
 
 
 def _storage_of(instance: Any) -> Callable[[], Path]:
-    """Return the substitute for `get_storage_path` during the constructor, which objects of the mod
-    may keep."""
+    """Return the substitute for `get_storage_path` in the constructor, which objects may keep."""
     made: list[Path] = []
 
     def get_storage_path() -> Path:

@@ -39,8 +39,7 @@ def event_to(event: Event, upstream: Upstream) -> Any:
 
 
 def event_from(event: Any) -> Event:
-    """Return an event that an openagents mod sends. Raises ValueError for one that breaks the rules
-    of both."""
+    """Return an event that an openagents mod sends. Raises ValueError if it breaks both rules."""
     values = {name: getattr(event, name) for name in _FIELDS if hasattr(event, name)}
     values["visibility"] = getattr(event.visibility, "value", event.visibility)
     if event.allowed_agents is not None:

@@ -39,8 +39,7 @@ class Kept:
 
 
 def data_of(instance: object) -> dict[str, Any]:
-    """Copy the plain data among an instance's attributes; an object that two of them share is one
-    in the copy."""
+    """Copy the plain data among an instance's attributes; what two share is one in the copy."""
     plain = (*_SCALARS, *_CONTAINERS)
     found = {name: value for name, value in vars(instance).items() if name not in _BASE and isinstance(value, plain)}
     # References back to the mod stay; they would otherwise be copied with everything that it knows.
@@ -48,8 +47,7 @@ def data_of(instance: object) -> dict[str, Any]:
 
 
 def _copied(value: Any, known: Mapping[int, Any]) -> Any:
-    """Copy a value deeply if possible; values that cannot be copied (a task, a lock) are shared,
-    one container deeper."""
+    """Copy a value deeply if possible; what cannot be copied (a task, a lock) is shared."""
     try:
         # A memory of its own each time: a failed one holds halves of copies.
         return copy.deepcopy(value, dict(known))
@@ -87,8 +85,7 @@ def give_back(instance: object, kept: Kept, config: Mapping[str, Any]) -> None:
 
 
 def _refilled(current: Any, value: Any) -> bool:
-    """Fill a container in place, as other objects of the mod may hold it; return whether it can be
-    filled."""
+    """Fill a container in place, which others may hold; return whether it can be filled."""
     if type(current) is not type(value) or not isinstance(current, dict | list | set | deque):
         return False
     current.clear()

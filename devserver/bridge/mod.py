@@ -215,8 +215,7 @@ class BridgedMod(BaseMod):
         return None if answer is None else response_from(answer, upstream)
 
     def _is_news(self, event: Event) -> bool:
-        """Return whether the mod is told of an agent: after another start it is not introduced to
-        those that it knows."""
+        """Return whether the mod is told of an agent: after a start not of those that it knows."""
         agent_id = str(event.payload.get("agent_id"))
         if event.event_name == AGENT_WENT:
             self._known.discard(agent_id)

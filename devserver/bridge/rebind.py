@@ -65,8 +65,7 @@ def _nothing() -> None:
 
 
 def _other_attributes(instance: Any, probe: Any, birth: Birth, reborn: Birth) -> dict[str, Any]:
-    """Return the attributes of the edited constructor that the instance lacks, or has unchanged
-    from its own constructor."""
+    """Return the edited constructor's attributes that the instance lacks, or has unchanged."""
     live = vars(instance)
 
     def is_wanted(name: str) -> bool:
@@ -94,8 +93,7 @@ def _renewed(entry: Entry, instance: Any) -> Entry:
 
 
 def _turned(value: Any, probe: Any, instance: Any) -> Any:
-    """Return an object that the constructor made of `probe`, now of `instance`: methods, closures,
-    and direct references."""
+    """Return an object that the constructor made of `probe`, now of `instance`."""
     if value is probe:
         return instance
     if isinstance(value, MethodType) and value.__self__ is probe:

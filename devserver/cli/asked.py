@@ -1,5 +1,4 @@
-"""The command `asked`: shows the mods that agents ask for, and answers them. Yes adds the mod
-first, as `add` does."""
+"""The command `asked`: shows the mods that agents ask for, and answers; yes adds the mod first."""
 
 from __future__ import annotations
 

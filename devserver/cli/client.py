@@ -88,13 +88,11 @@ class Client:
         return self.post("send", event)
 
     def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """Wait for the results of the plans after number `after`; without it return the number of
-        the latest at once."""
+        """Wait for the results of the plans after number `after`, or return the latest number."""
         return self._held("/_dev/reloads", after, seconds)
 
     def settle(self, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """Return whether the code on disk runs, and if not why; `settled` is false if that is not
-        decided in time."""
+        """Return whether the code on disk runs, or why not; not `settled` if it takes too long."""
         held = min(HOLD_SECONDS, seconds)
         return self._call("GET", f"/_dev/settle?seconds={held:.3f}", None, held + _WORK_SECONDS)
 
@@ -195,8 +193,7 @@ def _address(url: str) -> tuple[str, int]:
 
 
 def _answer(status: int, data: bytes) -> dict[str, Any]:
-    """Return the object in an answer. Raises ServerRefused for any status but 200, and for anything
-    but an object."""
+    """Return the object in an answer. Raises ServerRefused for other statuses and values."""
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):

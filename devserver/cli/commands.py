@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 
 def check(given: Path | None, *, as_json: bool) -> int:
-    """Print every problem of a network: 3 for network.yaml, 5 for mods that cannot be loaded.
-    Nothing is started."""
+    """Print every problem of a network: 3 for network.yaml, 5 for its mods. Starts nothing."""
     path = network_file(given)
     from devserver.server.check import check_network
     from devserver.ui.lines import config_refused, mod_unusable
@@ -58,8 +57,7 @@ def _checked(found: Checked) -> dict[str, Any]:
 
 
 def plan(given: Path | None, *, as_json: bool) -> int:
-    """Print what the files on disk would change in the running network, or without one what a start
-    would do."""
+    """Print what the files on disk would change in the running network, or what a start does."""
     path = network_file(given)
     from devserver.cli.planned import plan_of, planned
     from devserver.ui.lines import config_refused
@@ -153,8 +151,7 @@ def _then(folder: Path) -> str:
 
 
 def new_mod(name: str, *, package: bool = False, as_json: bool) -> int:
-    """Write a small mod with its test into the network here, or as a package of its own, and print
-    the next step."""
+    """Write a small mod with its test here, or as a package of its own; print the next step."""
     from devserver.cli.scaffold import mod_name
 
     if package:

@@ -1,5 +1,4 @@
-"""The ends of commands: the exit codes, and the problem that ends one with a sentence and a hint,
-never a traceback."""
+"""The ends of commands: exit codes, and a problem as a sentence with a hint, no traceback."""
 
 from __future__ import annotations
 

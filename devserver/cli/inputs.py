@@ -17,8 +17,7 @@ _SHOWN = 60
 
 
 def event_of(name: str, to: str | None, payload: str | None, sender: str | None) -> dict[str, Any]:
-    """Return the fields of the event to send, without those that were not given. Raises Problem for
-    a bad name or payload."""
+    """Return the given fields of the event to send. Raises Problem for a bad name or payload."""
     problem = event_name_problem(name)
     if problem is not None:
         raise Problem(problem)

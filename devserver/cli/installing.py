@@ -102,8 +102,7 @@ def read_here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
 
 
 def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
-    """Return the lock, and whether it has to be made again, as after a merge with conflicts. Raises
-    BadLock, except for `sync`."""
+    """Return the lock, and whether it has to be made again. Raises BadLock, but for `sync`."""
     try:
         return market.lock_here(workspace), False
     except BadLock:
@@ -187,8 +186,7 @@ def _restore(chosen: Choices) -> int:
 
 
 def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
-    """List mods in network.yaml, lock and install them, and wait until they run. Exits with 1 if
-    one does not."""
+    """List mods in network.yaml, lock and install them, and wait until they run, or exit with 1."""
     return guarded(lambda: _add(what, chosen, asked), chosen)
 
 
@@ -428,8 +426,7 @@ def applied(
     listed: Sequence[str] = (),
     done: Became | None = None,
 ) -> int:
-    """Put the lock into effect, and wait for the result on a running server. A change that does not
-    start is taken back."""
+    """Put the lock into effect, and wait for the result; one that does not start is taken back."""
     followed = Followed.begin(here.workspace)
     config = here.config if text is None else parse_network(text)
     ready = market.counted(ready, wants_of(config, here.workspace, ready.lock))
@@ -502,8 +499,7 @@ def package_rows(resolved: Resolved) -> list[dict[str, Any]]:
 
 
 def _asking(name: str, wants: Wants, resolved: Resolved) -> Iterator[str]:
-    """Return what needs a distribution: mods of the workspace with their places, and other locked
-    packages."""
+    """Return what needs a distribution: mods of the workspace, and other locked packages."""
     for each in wants.needing:
         if any(name_in(text) == name for text in each.requires):
             yield f"{each.who} ({each.place})"

@@ -1,5 +1,4 @@
-"""The commands that change mods and packages from outside, as typer sees them; `installing` has
-their functions."""
+"""The commands that change mods and packages from outside, for typer; `installing` does it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Prints the output of commands: blocks and lines as the console shows them, words, JSON.
-Everything is escaped here."""
+"""Prints the output of commands: blocks, lines, words, JSON. Everything is escaped here."""
 
 from __future__ import annotations
 

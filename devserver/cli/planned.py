@@ -26,8 +26,7 @@ class Planned(NamedTuple):
 
 
 def planned(path: Path) -> Planned:
-    """Return what the files on disk would change in the running network of this network.yaml, or
-    what a start would do."""
+    """Return what the files on disk would change in the running network, or what a start does."""
     try:
         answer = connect(path.parent).get("plan")
     except NotRunning:
@@ -53,8 +52,7 @@ def _of_a_start(path: Path) -> Planned:
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
-    """Return a plan from its wire form, as far as that has it: the steps, the reasons, and the
-    settings that are not applied."""
+    """Return a plan from its wire form: steps, reasons, and settings that are not applied."""
     steps = tuple(Step(Action(each["action"]), each["mod_id"], "", each["reason"]) for each in values["steps"])
     holds = tuple(Hold(Action(each["action"]), each["mod_id"], each["reason"]) for each in values["holds"])
     settings = (NotApplied(each["setting"], each["running"], each["wanted"]) for each in values["not_applied"])

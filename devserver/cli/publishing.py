@@ -80,8 +80,7 @@ def _built(found: Packing, staged: Path, out: Path) -> Path:
 def _checked(
     found: Packing, staged: Path, package: Package, wheel: Path, apart: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """Return the problems of a wheel, checks that were impossible here, and how many handlers its
-    mods have."""
+    """Return a wheel's problems, checks that were impossible, and how many handlers it has."""
     imports = imports_of(staged, found)
     if imports.problems:
         return imports.problems, (), 0
@@ -125,8 +124,7 @@ def _packed(wheel: Path, package: Package, notes: Sequence[str], handlers: int, 
 
 
 def index(folder: Path, *, as_json: bool) -> int:
-    """List the mods of a folder of wheels in its index.json. Exits with 1 if a wheel in it cannot
-    be listed."""
+    """List the mods of a folder of wheels in its index.json. Exits with 1 if one cannot be."""
     try:
         found = write_index(folder)
     except OSError as error:

@@ -40,8 +40,7 @@ MARKET = {
     "remove": _CHOICES,
     "sync": _UPDATE,
 }
-"""The commands that change what comes from elsewhere, with the switches that are read here, by the
-names of what they choose."""
+"""The commands that change what comes from elsewhere, with the switches that are read here."""
 
 
 class Run(NamedTuple):
@@ -87,8 +86,7 @@ def run_arguments(arguments: Sequence[str]) -> Run | None:
 
 
 def market_arguments(arguments: Sequence[str]) -> Changed | None:
-    """Return the meaning of a command that changes what comes from elsewhere, or None if a parser
-    has to look."""
+    """Return such a command's meaning, or None if a parser has to look."""
     command, *rest = arguments or [""]
     switches = MARKET.get(command, {})
     names = [word for word in rest if word and not word.startswith("-")]

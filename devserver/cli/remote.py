@@ -162,8 +162,7 @@ def settle(*, timeout: float, as_json: bool) -> int:
 
 
 def settled(timeout: float) -> dict[str, Any]:
-    """Ask until it is decided, also over a restart in place. Raises NotRunning for a server that
-    does not come back."""
+    """Ask until it is decided, also over a restart. Raises NotRunning if the server stays away."""
     deadline = time.monotonic() + timeout
     while True:
         left = deadline - time.monotonic()
@@ -231,8 +230,7 @@ def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
-    """Load a mod. Exits with 1 unless it was loaded. Raises Problem for a configuration that is not
-    a JSON object."""
+    """Load a mod. Exits with 1 if it was not. Raises Problem for a bad configuration."""
     body = {"mod_path": mod, "config": object_of(config, "the configuration"), "anyway": anyway}
     return carried_out(_server().post("load", body), as_json=as_json)
 
@@ -275,8 +273,7 @@ def restart(*, as_json: bool) -> int:
 
 
 def restarted_row(server: Client) -> dict[str, Any]:
-    """Have the server restart in place, and return the result: a restart, a plan that waits, or
-    nothing yet."""
+    """Have the server restart in place; return the result: a restart, a plan, or nothing yet."""
     deadline = time.monotonic() + RESTART_SECONDS
     number = server.reloads()["next"]
     answer = server.post("restart", {})
@@ -444,8 +441,7 @@ def _server() -> Client:
 
 
 def _told(answer: Mapping[str, Any]) -> Exit:
-    """Print the result of a plan, in the words of the console; also mods that went because they are
-    no longer needed."""
+    """Print the result of a plan as the console does; also mods that are no longer needed."""
     done = _done(answer)
     if is_of_needs(done.plan) and len(done.plan.steps) > 1:
         show((plan_rows(done.plan, view()),))

@@ -206,16 +206,14 @@ def network_files(name: str) -> dict[str, str]:
 
 
 def mod_files(name: str) -> dict[str, str]:
-    """Return a mod and its test, by path within the network's folder. `name` is a Python name (see
-    `mod_name`)."""
+    """Return a mod and its test, by path in the network's folder. `name`: see `mod_name`."""
     title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     values = {"name": event_part(name), "title": title, "module": name}
     return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
 
 
 def package_files(name: str, oa_dev: str) -> dict[str, str]:
-    """Return a mod as a package of its own, by path within its folder; `oa_dev` is the version that
-    it is written with."""
+    """Return a mod as a package, by path in its folder; `oa_dev`: the version that writes it."""
     mod, test = mod_files(name).values()
     values = {"module": name, "distribution": name.replace("_", "-"), "name": event_part(name)}
     return {

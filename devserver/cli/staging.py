@@ -47,8 +47,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The options of a person. `build`: run the build of others; `exactly`, `from_index`: the name
-    is meant literally."""
+    """A person's options. `build`: run others' build; `exactly`, `from_index`: a literal name."""
 
     build: bool = False
     exactly: bool = False

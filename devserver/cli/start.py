@@ -1,5 +1,4 @@
-"""The start of `oa-dev`: chooses the reader of the arguments, and makes a problem a line with a
-hint and an exit code."""
+"""The start of `oa-dev`: reads the arguments, and makes a problem a line and an exit code."""
 
 from __future__ import annotations
 

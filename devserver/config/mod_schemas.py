@@ -1,5 +1,4 @@
-"""Puts the schemas of mods' configurations into the schema of network.yaml, so that editors know
-each mod's keys."""
+"""Puts mods' configurations into the schema of network.yaml: editors know their keys then."""
 
 from __future__ import annotations
 

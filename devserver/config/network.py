@@ -41,8 +41,7 @@ CONNECTION_TIMEOUTS = 6
 """An agent is gone after this many connection timeouts, unless `agent_timeout` says otherwise."""
 
 MISTYPED, CHOICE, SAID, FREE = "mistyped", "choice", "said", "free"
-"""Kinds of refusals beside pydantic's own: another type or range, an unknown word, a sentence, a
-sentence with values."""
+"""Kinds of refusals beside pydantic's own: another type or range, unknown words, sentences."""
 
 _AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _AGENT_FILE = re.compile(r"^(?![/~])(?!(.*/)?\.\.(/|$))[^\\\x00]+\.(py|yaml|yml)$")
@@ -200,8 +199,7 @@ def _read_free(value: Any, inner: Check) -> Any:
 
 
 def _unusable(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, str]]:
-    """Return the place of a value in a mapping that other programs would read differently, a
-    message, and a hint."""
+    """Return the place of a value that other programs would read differently, words, a hint."""
     if isinstance(value, Unclear):
         yield loc, "{path} is {value}, which YAML readers take differently", value.hint
     elif isinstance(value, str) and is_variable(value):
@@ -295,13 +293,11 @@ LOST = frozenset({
     "serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay", "auto_start_agents", "mode", "host",
     "recommended_transport", "external_access", "service_agents", "encryption_enabled", "identity_enabled",
 })  # fmt: skip
-"""Keys without effect here that have an effect in OpenAgents, if their value asks for anything; and
-whole transports."""
+"""Keys without effect here that have one in OpenAgents, if they ask for it; and transports."""
 
 
 class Section(BaseModel):
-    """A mapping with known keys. A key close to a known one is a misspelling; other unknown keys
-    have no effect."""
+    """A mapping with known keys. A key close to one is a misspelling; others have no effect."""
 
     # Built on first use: the root with all sections at once.
     model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=_complete, defer_build=True)

@@ -192,8 +192,7 @@ def _is_table(annotation: Any) -> bool:
 
 
 def _unread(document: Document, sections: list[_Opened]) -> Iterator[Loc]:
-    """Return the keys without effect; note a misspelt, misplaced or (in a closed section) unknown
-    key as a problem."""
+    """Return the keys without effect; note a misspelt, misplaced or unknown key as a problem."""
     for model, values, loc in sections:
         read = model.model_fields.keys()
         for key in [each for each in values if each not in read]:

@@ -47,8 +47,7 @@ def read_regular(path: Path, limit: int) -> bytes | None:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[int | None]:
-    """Open a regular file to read from, and return its descriptor, or None if nothing is there.
-    Raises as `read_regular`."""
+    """Open a regular file to read; return its descriptor or None. Raises as `read_regular`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):

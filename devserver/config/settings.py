@@ -36,8 +36,7 @@ class SettingError(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `read` makes its value of a text or a TOML value, or raises ValueError with what
-    is wanted."""
+    """One setting. `read` makes its value of a text or TOML value, or raises ValueError."""
 
     name: str
     default: Any
@@ -83,8 +82,7 @@ def _paths(raw: object) -> tuple[str, ...]:
 
 
 def host_name(raw: object) -> str:
-    """Read a host as requests name it: a name or an address, perhaps with a port. Raises ValueError
-    with what is wanted."""
+    """Read a host as requests name it: a name or address, perhaps a port. Raises ValueError."""
     name = raw.lower() if isinstance(raw, str) else ""
     if name.count(":") > 1 and not name.startswith("["):
         name = f"[{name}]"
@@ -152,8 +150,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting by name, the variables that `.env` adds, and the text of the files beside
-    network.yaml."""
+    """Every setting by name, what `.env` adds, and the text of the files beside network.yaml."""
 
     found: Mapping[str, Found]
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -119,8 +119,7 @@ def schema_of(model: Any) -> dict[str, Any]:
 
 
 def config_schema_of(model: Any) -> dict[str, Any]:
-    """Return the schema of a mod's configuration: as `schema_of`, and closed if `fitted` refuses
-    unknown keys."""
+    """Return the schema of a mod's configuration, closed if `fitted` refuses unknown keys."""
     closed = {} if model.model_config.get("extra") is not None else {"additionalProperties": False}
     return {**schema_of(model), **closed}
 
@@ -158,8 +157,7 @@ def _misfit(model: Any, values: Mapping[str, Any], error: Mapping[str, Any]) -> 
 
 
 def _found(values: Any, loc: Loc, kind: str) -> Loc:
-    """Return the part of a location that leads through the values: pydantic also names the members
-    of unions in it."""
+    """Return the part of a location that leads through values: pydantic names unions, too."""
     found: list[str | int] = []
     for number, step in enumerate(loc):
         is_index = isinstance(values, list) and isinstance(step, int) and step < len(values)

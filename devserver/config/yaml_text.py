@@ -66,8 +66,7 @@ class Source:
         return _LINE_END.split(self.text)
 
     def problem(self, message: str, at: Any, hint: str | None = None, *, end: int | None = None) -> ErrorFacts:
-        """Return a problem at a place (an object with a `line` and a `column` counted from 0), with
-        three lines around it."""
+        """Return a problem at a place (`line` and `column` from 0), with three lines around it."""
         where = Frame(self.file, at.line + 1, at.column + 1, end_column=end, excerpt=self._excerpt(at.line))
         return ErrorFacts("ConfigError", message, where, hint=hint)
 
@@ -86,8 +85,7 @@ class Source:
 
 
 def _shown(line: str) -> str:
-    """Return a line as an excerpt may quote it: short, and without the value of a key that looks
-    like a secret."""
+    """Return a line as an excerpt may quote it: short, without values that look secret."""
     line = _SECRET.sub(r"\1…", line[: _EXCERPT_WIDTH + 1])
     return line if len(line) <= _EXCERPT_WIDTH else line[:_EXCERPT_WIDTH] + "…"
 
@@ -218,8 +216,7 @@ class _Guard:
     _aliases: int = 0
 
     def check_all(self, text: str) -> None:
-        """Take every event of a text. Raises YAMLError; ConfigError if reading on would be unsafe
-        or pointless."""
+        """Take every event of a text. Raises YAMLError; ConfigError where reading on is unsafe."""
         for event in yaml.parse(text, Loader=_LOADER):
             self._check(event)
 

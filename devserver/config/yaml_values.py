@@ -42,8 +42,7 @@ _MERGE = "<<"
 
 
 class Unclear(NamedTuple):
-    """A scalar that YAML 1.1 and 1.2 read differently, or a number that is not finite; the hint
-    says what to write."""
+    """A scalar that YAML 1.1 and 1.2 read differently, or no finite number; with a hint."""
 
     text: str
     hint: str
@@ -118,8 +117,7 @@ class Document:
         return node.value if is_version else self._values(node, loc)
 
     def _pairs(self, mapping: yaml.MappingNode, loc: Loc) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Return own keys first, so that they win over merged ones. Keys that are not scalars have
-        been reported before."""
+        """Return own keys first: they win over merged ones. Those not scalar were reported."""
         own = [(key, node) for key, node in mapping.value if isinstance(key, yaml.ScalarNode)]
         yield from ((key, node) for key, node in own if key.value != _MERGE)
         for merged in _merged(own):
@@ -174,8 +172,7 @@ class Document:
         return node.value if isinstance(node, yaml.ScalarNode) else ""
 
     def near(self, word: str, known: Collection[str]) -> str | None:
-        """Guess as `near`, for the first MAX_GUESSES words: a guess is slow, and more of them do
-        not help."""
+        """Guess as `near`, for the first MAX_GUESSES words: a guess is slow."""
         self._guesses += 1
         return near(word, known) if self._guesses <= MAX_GUESSES else None
 
@@ -235,8 +232,7 @@ def _merged(pairs: list[tuple[yaml.ScalarNode, yaml.Node]]) -> Iterator[yaml.Nod
 
 
 def _inner(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """Return the key node, if there is one, and the node that one step leads to; merged keys after
-    a mapping's own."""
+    """Return the key node, if any, and the node that a step leads to; merged keys come last."""
     if isinstance(step, int):
         inside = isinstance(node, yaml.SequenceNode) and step < len(node.value)
         return (None, node.value[step]) if inside else None

@@ -40,16 +40,14 @@ class AboutOneMod(Body):
 
 
 class Load(AboutOneMod):
-    """The mod to load, and its configuration. `anyway`: the digest of one that is loaded despite a
-    catalogue's warning."""
+    """The mod to load, its configuration, and `anyway`: the digest of one warned of."""
 
     config: dict[str, object] | None = None
     anyway: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
 
 
 class Unload(AboutOneMod):
-    """The mod to unload; if others need it, `cascade` unloads them first, and `force` leaves them
-    without it."""
+    """The mod to unload; `cascade` unloads its dependents first, `force` leaves them."""
 
     force: bool = False
     cascade: bool = False

@@ -74,13 +74,11 @@ class ControlApi:
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
     async def status(self, request: Request) -> Answer:
-        """Describe the running network; with `mods=no` without the mods, whose changes `/_dev/mods`
-        tells."""
+        """Describe the running network; with `mods=no` without the mods (see `/_dev/mods`)."""
         return told(self._control.status(mods=request.query.get("mods") != "no"))
 
     async def handlers(self, request: Request) -> Answer:
-        """Return the handlers of the mods that run, and the schemas of their payloads and
-        configurations."""
+        """Return the handlers of running mods, and the schemas of payloads and configurations."""
         return told(self._control.catalogue())
 
     async def why(self, request: Request) -> Answer:
@@ -96,8 +94,7 @@ class ControlApi:
         return await self._carry_out(ReloadAsked(mods, cause_of(request), seen))
 
     async def restart(self, request: Request) -> Answer:
-        """Restart in place; answers the plan. Its result is told once the next image serves
-        (`/_dev/reloads`)."""
+        """Restart in place; answers the plan. `/_dev/reloads` tells the result afterwards."""
         return await self._carry_out(RestartAsked(_CAUSE, by_person=True))
 
     async def load(self, request: Request) -> Answer:
@@ -110,8 +107,7 @@ class ControlApi:
         return await self._carry_out(trigger)
 
     async def unload(self, request: Request) -> Answer:
-        """Unload a mod; if others need it, `cascade` unloads them first, and `force` leaves them
-        without it."""
+        """Unload a mod; `cascade` unloads its dependents first, `force` leaves them."""
         body = read(bodies.Unload, request)
         return await self._carry_out(
             UnloadAsked(body.mod_path, body.force, cause_of(request), body.generation, cascade=body.cascade)

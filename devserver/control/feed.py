@@ -42,8 +42,7 @@ TURN_SECONDS = 0.02
 """Seconds that a search may keep the loop before others have their turn."""
 
 LogLine = tuple[float, str, str, int, str]
-"""A line of the log: seconds since 1970, its level, its author, the number of the event being
-handled, the words."""
+"""A line of the log: seconds since 1970, level, author, the handled event's number, words."""
 
 
 class Views(Protocol):
@@ -213,8 +212,7 @@ class FeedApi:
         return [[n, *from_json(raw)] for n, raw in self._views.logs.raw_after(0, 10_000)]
 
     async def search(self, request: Request) -> Answer:
-        """Find the latest events that fit `q`, or of those that ended before the cursor `before`;
-        see `network.search`."""
+        """Find the latest events that fit `q`, perhaps before the cursor `before`; see `search`."""
         before, most = number(request, "before"), min(number(request, "most") or MOST_ROWS, MOST_FOUND)
         try:
             wanted = parse_search(request.query.get("q", ""), self._views.pinned)

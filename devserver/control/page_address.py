@@ -7,8 +7,7 @@ _SHOWN = 4
 
 
 def address(url: str, token: str) -> str:
-    """Return the page of the server at `url`, with the token that lets it in: for the eyes of this
-    user alone."""
+    """Return the page of the server at `url`, with the token that lets it in."""
     return f"{url}{PATH}#k={token}"
 
 

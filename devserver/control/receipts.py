@@ -57,8 +57,7 @@ class ReceiptsApi:
         return Answer(self._receipts.clean(b'{"next":%d,"changes":[%b]}' % (tape.number, rows)))
 
     async def change(self, request: Request) -> Answer:
-        """Return one receipt with `phases` and `diff`: a list of files, null if the code is not
-        kept or takes too long."""
+        """Return one receipt with `phases` and `diff`: a list of files, null if it is not known."""
         asked = number(request, "number")
         found = dict(self._receipts.reloads.raw_after(0, MOST_RECEIPTS)).get(asked or 0)
         if asked is None or found is None:

@@ -117,8 +117,7 @@ class ReplayApi:
         return await _answered(self._replayer.replays.test(what, body.path))
 
     async def state(self, request: Request) -> Answer:
-        """Return one level of a mod's state at `path`; or with `since=look` or `since=swap` its changes since the
-        last look."""
+        """Return one level of a mod's state at `path`, or its changes `since` a look or a swap."""
         query = request.query
         if not query.get("mod"):
             raise Malformed("bad_query", "mod names a mod")

@@ -45,8 +45,7 @@ class AddAsked(Body):
 
 
 class AnswerAsked(Body):
-    """A person's answer to an agent. For yes `sha256` is the digest of the mod that was reviewed
-    and added."""
+    """A person's answer to an agent. For yes, `sha256` is the digest that was reviewed."""
 
     number: Annotated[int, Field(ge=1)]
     answer: Literal["yes", "no"]
@@ -74,8 +73,7 @@ class ShelfApi:
         return told(await self._network.shelf.search(_text(request, "q")))
 
     async def show(self, request: Request) -> Answer:
-        """Show all facts about the mod `name`: from its wheel if that is at hand; 404 if it is not
-        listed."""
+        """Show all facts about the mod `name`: from its wheel if at hand; 404 if not listed."""
         try:
             return told(await self._network.shelf.facts(_text(request, "name")))
         except DevServerError as error:

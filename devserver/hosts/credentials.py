@@ -45,8 +45,7 @@ class Credentials:
 
 
 def read(path: Path | None) -> Credentials:
-    """Return the credentials in a file, or where none is named in `OA_DEV_HOSTS_CREDS`. Raises
-    BadCredentials."""
+    """Return the credentials in a file, or OA_DEV_HOSTS_CREDS's. Raises BadCredentials."""
     given = os.environ.get(VARIABLE, "")
     if path is None and not given:
         raise BadCredentials(f"say what proves this host to the engine: --creds FILE, or {VARIABLE}")
@@ -78,8 +77,7 @@ def _parsed(raw: bytes, name: str) -> Credentials:
 
 
 def checked_url(url: str) -> str:
-    """Return the address of an engine. Raises BadCredentials for one that would show what travels
-    to others."""
+    """Return the address of an engine. Raises BadCredentials for one that others can hear."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

@@ -26,8 +26,7 @@ _LOOK = 0.05
 
 
 class Fence:
-    """The right of this host to answer. `begin_work` has something done beside everything else, `say` tells a
-    person."""
+    """The right of this host to answer. `begin_work` starts work aside, `say` tells a person."""
 
     def __init__(
         self,

@@ -50,8 +50,7 @@ def written(settings: Mapping[str, Any], author: str) -> str:
 
 
 async def fetch(url: str, credentials: Credentials, name: str) -> tuple[Mapping[str, Any], str]:
-    """Return the settings of the network at an engine, and the name of its author. Raises NotShared
-    and those of `Link`."""
+    """Return the network's settings at an engine, and its author. Raises NotShared, as `Link`."""
     names = Names(credentials.network)
     link = Link(url, credentials, name=name, reads_only=names.bucket_stream(CODE))
     await link.connect()

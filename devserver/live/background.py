@@ -22,14 +22,12 @@ UNHEEDED = 0.5
 """Seconds after which the exception of a task that is still held somewhere counts as unheeded."""
 
 OnError = Callable[[Generation, str, BaseException], object]
-"""Told of an exception, with the generation whose code raised it and in which task or callback.
-From any thread."""
+"""Told of an exception, its generation, and its task or callback. From any thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Failed:
-    """The owner of a task or callback that ended with an exception. A held task keeps its
-    generation alive, this does not."""
+    """The owner of a task or callback that raised. A held task keeps its generation, not this."""
 
     owner: weakref.ref[Generation]
     what: str

@@ -55,8 +55,7 @@ def _command(pid: int) -> str:
 
 
 def end_children(seconds: float) -> tuple[Child, ...]:
-    """Ask the children to end, wait up to `seconds`, then end them by force; return those that
-    there were. Blocks."""
+    """Ask the children to end, wait up to `seconds`, then kill; return all of them. Blocks."""
     found = child_processes()
     for each in found:
         with suppress(OSError):

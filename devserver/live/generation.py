@@ -65,8 +65,7 @@ class Call:
 
 
 class _Here(threading.local):
-    """The loop that ran last in this thread: to ask asyncio for the running one costs a system call
-    on 3.11."""
+    """The loop that ran last in this thread: asking asyncio is a system call on 3.11."""
 
     loop: Any = object()
 
@@ -83,8 +82,7 @@ def _task_here() -> asyncio.Task[Any] | None:
 
 
 class Activity:
-    """Counts the calls of all generations that have begun and ended, to tell whether code of mods
-    ran meanwhile."""
+    """Counts the calls that have begun and ended, to tell whether code of mods ran meanwhile."""
 
     __slots__ = ("begun", "ended")
 
@@ -101,8 +99,7 @@ running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=Non
 
 
 def _about() -> dict[str, Any]:
-    """Return the keys that the log binds to a record: the mod, event and agent of the code that
-    runs in this context."""
+    """Return the keys that the log binds to a record: mod, event and agent of what runs here."""
     call = running.get()
     if call is None:
         return {}
@@ -142,8 +139,7 @@ def detached_call() -> Call | None:
 
 
 def expire(call: Call, reason: str) -> bool:
-    """End a handler that runs for too long, and answer its sender with `reason`. False if it was
-    told before."""
+    """End a handler that runs too long; answer its sender with `reason`. False if told before."""
     if not call.active or call.expired is not None or call.task is None:
         return False
     call.expired, call.expired_at = reason, monotonic()
@@ -216,8 +212,7 @@ class Generation:
         return f"{self.mod_id} v{self.number}"
 
     def configure(self) -> None:
-        """Give the instance its configuration: an instance of the model that it declares, or a dict
-        of its own."""
+        """Give the instance its configuration: of the model that it declares, or a dict."""
         self.instance.config = self.whole(self.config) if self.settings is None else self.settings
         self.instance.known_as = (self.mod_id, self.number)
 

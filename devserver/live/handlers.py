@@ -45,8 +45,7 @@ class HandlerTable:
         return any(matches(pattern, event_name) for pattern in self.patterns if pattern != "*")
 
     def needed(self) -> dict[str, frozenset[str]]:
-        """Return the keys that each event's payload needs, as far as a pydantic model of its
-        handler declares them."""
+        """Return the keys that each event's payload needs, as far as its handler's model says."""
         declared = ((p, h) for p, h in self._entries if isinstance(h, PayloadHandler))
         return {each: _required(handler.model) for patterns, handler in declared for each in patterns}
 

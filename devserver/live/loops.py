@@ -232,8 +232,7 @@ class LoopThread(Passage):
 
 
 def _outcome(ended: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
-    """Return the result of a task, or its exception; retrieved, so that a caller that has gone
-    leaves no "never retrieved" behind."""
+    """Return the result of a task, or its exception, retrieved: its caller may have gone."""
     if ended.cancelled():
         # The caller itself was not cancelled, and continues.
         return None, RuntimeError("it was cancelled on the mods' loop")

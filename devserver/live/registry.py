@@ -334,8 +334,7 @@ class Registry:
         return self._numbers.get(mod_id, 0) + 1
 
     def commit(self, swap: Swap) -> None:
-        """Make a swap real, all of it between two events: nothing here awaits, so other threads see
-        all or nothing."""
+        """Make a swap real between two events: nothing awaits, other threads see all or nothing."""
         with self._lock:
             self._commit(swap)
 
@@ -416,8 +415,7 @@ class Registry:
         self.commit(Swap(removed=list(self._slots.values())))
 
     def _listens_alike(self, slot: Slot, generation: Generation) -> bool:
-        """Return whether a generation has the patterns of the one before it in its slot: the table
-        stays right."""
+        """Return whether a generation has its predecessor's patterns: the table stays right."""
         before = None if slot.live is None or slot.line is not None else slot.live.handlers.patterns
         return before == generation.handlers.patterns
 

@@ -25,8 +25,7 @@ Part = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The sender of an event: the agent at the start of its chain, its group, and the metadata of
-    the first event."""
+    """The sender of an event: its chain's first agent, its group, the first event's metadata."""
 
     agent: str | None = None
     group: str | None = None

@@ -45,8 +45,7 @@ class Tally:
         return self.failures(guard) > guard.most
 
     def percentile(self, part: float) -> float | None:
-        """Return the time in milliseconds within which this part of the events ended; None without
-        events."""
+        """Return the milliseconds within which this part of the events ended, or None."""
         if not self.times:
             return None
         ordered = sorted(self.times)

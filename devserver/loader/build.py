@@ -53,13 +53,11 @@ from devserver.sources.files import digest_of, sources_now
 
 
 class NeedsModsThread(Exception):
-    """A module makes an object at its top level that works on one thread alone. The text says which
-    one, and where."""
+    """A module makes an object at its top level that is bound to a thread. The text has both."""
 
 
 class _WrongThread(BaseException):
-    """Ends the execution of a module before such an object is made. Not an Exception: modules must
-    not catch it."""
+    """Ends a module before such an object is made. Not an Exception: it is not to be caught."""
 
 
 _SHORT = 16 * 1024
@@ -157,8 +155,7 @@ class Build:
         return {name: loaded.module for name, loaded in self._old().items()}
 
     def again(self) -> Build:
-        """Return the same build for the mods' thread, after NeedsModsThread and the `undo()` of
-        this one."""
+        """Return the same build for the mods' thread, after NeedsModsThread and `undo()`."""
         other = Build(self._finder, self._affected, self._entries, self._changed, texts=self._execution.texts)
         other._execution.unpinned = self._execution.unpinned
         other._execution.touched.update(self._execution.touched)
@@ -260,8 +257,7 @@ class Build:
             self._check_thread()
 
     def _check_thread(self) -> None:
-        """Raise NeedsModsThread if this is another thread, and modules have asked for objects bound
-        to it."""
+        """Raise NeedsModsThread on another thread, if modules asked for objects bound to it."""
         new = {name: words for name, words in self._bound.items() if name not in self._modules.bound}
         for name in (*self._affected, *self._execution.executed):
             self._modules.bound.pop(name, None)
@@ -413,13 +409,11 @@ class Build:
         return {path: digest for path, digest in unseen.items() if self._finder.watches_data(path)}
 
     def show_lines(self) -> None:
-        """Let tracebacks show the lines of the code that runs. After a failure, once that has been
-        reported."""
+        """Let tracebacks show the lines of running code; after a failure, once it was reported."""
         self._modules.show_lines({*self._affected, *self._execution.executed, *self._execution.reread})
 
     def _note_imported(self) -> None:
-        """Add to `touched` the modules that the fresh ones import from before, and the places of
-        missing ones."""
+        """Add to `touched` the modules that fresh ones import, and the places of missing ones."""
         graph, touched = self._modules.graph(), self._execution.touched
         for name in {each for loaded in self._execution.executed.values() for each in loaded.imports}:
             found = (

@@ -29,8 +29,7 @@ from devserver.mod import BaseMod
 _MOST = 4000
 """The most objects that are looked at for one holder."""
 _WIDTH = 24
-"""The most objects that are followed at a time: each call looks through all objects of the process
-for them."""
+"""The most objects that are followed at a time: each call looks through the process."""
 _DEPTH = 14
 
 STATE_KEY = "state key "
@@ -62,8 +61,7 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
 
 
 def collect() -> float:
-    """Collect garbage; return the seconds that it took. Caches that would hold classes for no
-    reason are emptied first."""
+    """Collect garbage, after caches that hold classes are emptied; return the seconds."""
     for clear in getattr(typing, "_cleanups", ()):
         # `Box[int]` keeps the class Box in this cache until 127 others have been written.
         clear()
@@ -110,16 +108,14 @@ def _first_holder(remains: Remains, keys: Mapping[int, Any]) -> str | None:
 
 @dataclass(slots=True)
 class _Ring:
-    """The objects at one distance from the code, and the words for those that people know, each
-    with a rank."""
+    """The objects at one distance from the code, and words for those with a known name, ranked."""
 
     objects: Ours = field(default_factory=Ours)
     named: list[tuple[int, str]] = field(default_factory=list)
 
 
 class _Search:
-    """Searches from a piece of code outwards, ring by ring, to the first object that people know by
-    name."""
+    """Searches from a piece of code outwards, by ring, to the first object with a name."""
 
     def __init__(self, module: str, keys: Mapping[int, Any]) -> None:
         self._module = module

@@ -232,8 +232,7 @@ def _last_of(table: Table, key: Any) -> Any:
 
 
 def _without_own(now: Any, change: Change) -> Any:
-    """Return a tuple that others have added to since, without the value that the change has added;
-    None for other values."""
+    """Return a tuple that others added to, without this change's value; None for other values."""
     before, after = change.before, change.after
     if not (type(now) is type(before) is type(after) is tuple) or not _same_parts(after[: len(before)], before):
         return None
@@ -255,8 +254,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 _VALUES = (str, bytes, int, float, bool, tuple)
-"""Values that are read again each time: their comparison runs no code of mods, except for tuples,
-which only we make here."""
+"""Values that are read again each time. Comparing them runs no code of mods; tuples are
+made here alone."""
 
 
 def _name(change: Change) -> str:
@@ -287,8 +286,7 @@ def _all_changes() -> Iterator[Change]:
 
 
 def left_behind(seconds: float) -> tuple[str, ...]:
-    """Return the remaining changes of all that have ended since this was last asked. Waits for
-    threads, and blocks."""
+    """Return what remains of all that ended since the last question. Waits for threads; blocks."""
     ended = [_ended.pop() for _ in range(len(_ended))]
     for each in ended:
         each.started.wait(seconds)
@@ -423,8 +421,7 @@ class _Recording:
                         _add(owner, each)
 
     def _is_contested(self) -> bool:
-        """Return whether other mods' code may have run meanwhile, on its own thread; on this one
-        nothing else can."""
+        """Return whether other mods' code may have run meanwhile: on its own thread alone."""
         begun, ended = self._calls
         return (begun != ended or activity.begun != begun) and not _has_loop()
 
@@ -563,8 +560,7 @@ def recording_owner() -> ProcessChanges | None:
 
 
 class Stepwise:
-    """Awaits something, and notes the changes of each of its steps: between them other code runs on
-    this thread."""
+    """Awaits something, and notes each step's changes: other code runs between them."""
 
     def __init__(self, awaited: Any, owner: ProcessChanges, source: Source | None) -> None:
         self.awaited = awaited

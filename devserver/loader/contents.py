@@ -206,8 +206,7 @@ def _table_of(cache: Any) -> dict[Any, Any]:
 
 
 def _cached(cache: Any) -> dict[int, Any]:
-    """Return the results of a bounded cache, by the identity of their arguments. Those of an
-    unbounded one lie in its table."""
+    """Return a bounded cache's results, by their arguments' identity; others have a table."""
     parts = gc.get_referents(cache) if cache.cache_info().maxsize else []
     ends = [n for n, each in enumerate(parts) if type(each) is type and each.__name__ == _ELEMENT]
     return {id(parts[n - 2]): parts[n - 1] for n in ends[:-1]}

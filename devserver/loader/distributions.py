@@ -59,8 +59,7 @@ def _needs(each: Distribution, name: str) -> Iterator[tuple[str, str, str]]:
 
 
 def versions_of(declared: Iterable[Declarations]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the packages that these declare, by canonical name: the installed versions, and the
-    imported ones."""
+    """Return the packages that these declare, by canonical name: installed and imported."""
     names = {name for each in declared for text in each.packages if (name := _name(text))}
     found = {name: each for name in names if (each := _installed(name)) is not None}
     imported = {name: version for name, each in found.items() if (version := _imported(name, each)) is not None}
@@ -112,8 +111,7 @@ def _tops(installed: Distribution) -> set[str]:
 
 
 def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return the packages of the server: by normalised name, the version and the requirements of
-    each distribution."""
+    """Return the server's packages: by normalised name, version and requirements."""
     return {each.name: (each.version, each.requires) for each in _scanned(tuple(sys.path))}
 
 

@@ -60,8 +60,7 @@ class News:
     distribution: Mapping[str, str] = field(default_factory=dict)
     """The distribution of each of these modules."""
     blocked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The distributions whose new version needs another version of an imported package, each with
-    these packages."""
+    """The distributions whose new version needs another imported package, with these."""
 
 
 class Environment:
@@ -98,20 +97,17 @@ class Environment:
             return Found(digest, problem=str(error))
 
     def is_behind(self) -> bool:
-        """Return whether the lock on disk differs from the last one, or its missing packages have
-        been installed."""
+        """Return whether the lock on disk is new, or its missing packages have come."""
         found = self.look()
         return found.digest != self.digest or (self.lacks != "" and found.installed is not None)
 
     @property
     def mods(self) -> Mapping[str, str]:
-        """Return the mods that the lock brings, by path, each with its distribution: the allow list
-        for mods from outside."""
+        """Return the mods of the lock, by path, with distributions: the allow list from outside."""
         return {} if self.current is None else self.current.mods
 
     def folder_of(self, line: str) -> Path | None:
-        """Return where a version of a mod lies that was installed beside the others
-        (`wiki_extras@2`); None for none."""
+        """Return where a version of a mod lies beside the others (`wiki_extras@2`), or None."""
         if self.current is None or line not in self.current.packages:
             return None
         return line_folder(self.current.folder, line)
@@ -252,8 +248,7 @@ class Environment:
                 yield name, before, owner
 
     def _imported_otherwise(self, now: Installed) -> dict[str, tuple[str, str]]:
-        """Return the third-party packages of which this process has imported another version than
-        this lock names."""
+        """Return the packages of which this process imported another version than the lock's."""
         found: dict[str, tuple[str, str]] = {}
         of_mods = {*now.mods.values(), *now.lines}
         for each in self._known.values():

@@ -63,15 +63,13 @@ class Execution:
     """The modules whose errors show other lines than the code that runs has."""
 
     def forget_lines(self, module: str, path: Path) -> None:
-        """Let an error of a module show the lines of its new source; `show_lines` restores those of the code that
-        runs afterwards."""
+        """Let a module's error show its new source; `show_lines` restores that of running code."""
         linecache.cache.pop(str(path), None)
         self.reread.add(module)
 
 
 class Abandoned(BaseException):
-    """Ends code of an abandoned build. Not an Exception: the code that it is raised in must not
-    continue."""
+    """Ends an abandoned build's code. Not an Exception: that code must not continue."""
 
 
 class WatchedFinder(importlib.abc.MetaPathFinder):
@@ -84,8 +82,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self._short: dict[str, str] = {}
         """The short names that are in Python's table, each with its module."""
         self.directory = os.getcwd()
-        """The folder that paths of mods start from, whatever their handlers change to: as in a
-        fresh start."""
+        """The folder that mods' paths start from, whatever handlers change to: as at a start."""
         self._inside = f"{roots.workspace}{os.sep}"
 
     @contextmanager
@@ -185,8 +182,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return None
 
     def places(self, fullname: str) -> Iterator[Path]:
-        """Return the places where a missing module may appear: also as a package in a folder that
-        does not exist yet."""
+        """Return where a missing module may appear: also as a package in a folder to come."""
         parts = fullname.split(".")
         if fullname in sys.modules or parts[0] in sys.stdlib_module_names or parts[-1] == "*":
             return
@@ -220,8 +216,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return (place.is_dir() or place.with_suffix(".py").is_file()) and _nobody_has(top)
 
     def _means_another(self, name: str, importer: str) -> bool:
-        """Return whether a module with the name of a package asks for that package: it cannot mean
-        itself."""
+        """Return whether a module named like a package asks for it: it cannot mean itself."""
         top = name.partition(".")[0]
         return importer.partition("@")[0] == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
 
@@ -258,8 +253,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return name.partition(".")[0] in self.modules.tops
 
     def text(self, path: Path, module: str) -> Text:
-        """Return the reading of a source to execute: the one prepared for the running build, else a
-        new one."""
+        """Return the reading of a source to execute: the running build's, else a new one."""
         running = self.execution()
         pinned = self._pinned(path, module, running)
         if pinned is not None:
@@ -311,8 +305,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return [each for each in path if self._holds_entry(each)]
 
     def _holds_entry(self, entry: str) -> bool:
-        """Return whether sources may lie in a folder; asked once in a build, whose modules mostly
-        lie in few folders."""
+        """Return whether sources may lie in a folder; asked once a build, as folders are few."""
         running = self.execution()
         known = {} if running is None else running.entries
         if entry not in known:
@@ -320,8 +313,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return known[entry]
 
     def _is_added(self, entry: str) -> bool:
-        """Return whether an entry of the import path is a folder inside of the workspace, or of a
-        root that was asked for."""
+        """Return whether an entry of the import path lies in the workspace, or an asked root."""
         asked = any(entry == each or entry.startswith(f"{each}{os.sep}") for each in self._roots.asked)
         return (asked or entry.startswith(self._inside)) and self._holds_entry(entry)
 
@@ -374,8 +366,7 @@ class ShortName(importlib.abc.Loader):
 
 
 class HashedSourceLoader(importlib.machinery.SourceFileLoader):
-    """Executes one module from hashed bytes, in a scope of its own. Data files beside it are found
-    as usual."""
+    """Executes a module from hashed bytes, in a scope of its own. Data files are found as usual."""
 
     def __init__(self, fullname: str, path: Path, finder: WatchedFinder) -> None:
         super().__init__(fullname, str(path))
@@ -471,8 +462,7 @@ def wait_for_import(name: str) -> None:
 
 
 def is_importing_library(stack: Sequence[FrameType], is_own: Callable[[str], bool]) -> bool:
-    """Return whether the code below the innermost line of mods is the import of a library
-    (outermost frame first)."""
+    """Return whether what runs below the innermost line of mods is a library's import."""
     for frame in reversed(stack):
         file = frame.f_code.co_filename
         if is_own(file):

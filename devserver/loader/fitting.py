@@ -209,8 +209,7 @@ def _cached_names(cls: type) -> Iterator[str]:
 
 
 def _wanted(old: type, new: type) -> dict[str, Make | None]:
-    """Return the attributes that `new` gives its instances and `old` did not, with what makes their
-    values (None: unknown)."""
+    """Return the attributes that only `new` gives, with what makes their values (or None)."""
     for fields in (_dataclass_fields, _attrs_fields, _pydantic_fields):
         found = fields(new)
         if found is not None:
@@ -288,8 +287,7 @@ def _itself(value: object) -> object:
 
 
 def _initial(cls: type) -> dict[str, Make | None]:
-    """Return the attributes that `__init__` sets outside of branches, each with what makes its
-    value if it is a literal."""
+    """Return the attributes that `__init__` sets outside of branches, and their literals."""
     init = raw.lookup(cls, "__init__")
     body = _definition(init) if type(init) is FunctionType else None
     if body is None or not body.args.args:

@@ -43,8 +43,7 @@ def changed_since(began: float) -> bool:
 
 
 def _touched_ns(file: str) -> float:
-    """Return when a file became what it is at its place: what is moved there keeps the time at
-    which it was written."""
+    """Return when a file became what it is here: what is moved keeps its time of writing."""
     try:
         found = os.stat(file)
     except OSError:
@@ -137,8 +136,7 @@ def _container(file: str) -> str:
 
 
 def _stamp(file: str, before: _Stamp | None) -> _Stamp | None:
-    """Return the stamp of a file; its bytes are read only if time or size differ from `before`.
-    None if it is gone."""
+    """Return a file's stamp, or None; it is read only if time or size differ from `before`."""
     try:
         found = os.stat(file)
         if before is not None and (found.st_mtime_ns, found.st_size) == before[:2]:

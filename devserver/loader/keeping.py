@@ -73,8 +73,7 @@ def keepable(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> dict[str, 
 def keep_state(
     chosen: Mapping[str, Collection[str]], old: Mapping[str, Loaded], new: Mapping[str, Loaded]
 ) -> tuple[str, ...]:
-    """Let fresh modules have these containers if `initialize()` has left theirs untouched too;
-    return their names."""
+    """Let fresh modules have these containers if `initialize()` left them; return their names."""
     kept = []
     fresh_modules, old_modules = ([each.module for each in group.values()] for group in (new, old))
     for name, variables in chosen.items():
@@ -129,8 +128,7 @@ def _is_untouched(containers: Mapping[str, Initial], name: str, names: Mapping[s
 
 
 def _is_same(found: Any, written: Any) -> bool:
-    """Return whether a value is the one that a literal says. A value that is not a literal is not
-    compared."""
+    """Return whether a value is what a literal says; others are not compared."""
     if type(found) is not type(written):
         return False
     if type(written) is dict:
@@ -150,8 +148,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """Return whether nothing in a value comes from the code of mods; of a very large one, the first
-    part is checked."""
+    """Return whether a value has nothing of mods' code; of a large one, its first part."""
     walk = Walk({"": value})
     walk.finish()
     for kind, thing in walk.of_kind(lambda kind: kind.own or kind.code):
@@ -161,8 +158,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _is_alone(thing: Any, modules: Collection[ModuleType]) -> bool:
-    """Return whether only global names of these modules lead to an object; no variable of the
-    caller may."""
+    """Return whether only global names of these modules lead to an object."""
     return sys.getrefcount(thing) - len(_places(thing, modules)) <= _ALONE
 
 
@@ -219,8 +215,7 @@ def reline(old: Text, new: Text) -> None:
 
 
 def _pairs(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """Yield each function's code in one reading with the same in the other: equal sources compile
-    to equal trees."""
+    """Yield each function's code in one reading with that in the other: their trees are equal."""
     yield old, new
     for before, after in zip(_inner(old), _inner(new), strict=True):
         yield from _pairs(before, after)

@@ -50,8 +50,7 @@ _TABLES = frozenset({*_DICTS, list, set, deque})
 
 
 def names_in(code: CodeType) -> frozenset[str]:
-    """Yield every name that code, and the functions and classes in it, use: of variables,
-    attributes and imported modules."""
+    """Yield every name that code, and what is in it, uses: variables, attributes, modules."""
     return frozenset().union(*(each.co_names for each in _with_inner(code)))
 
 
@@ -158,8 +157,7 @@ def _containers(name: str, attributes: Any) -> Iterator[Place]:
 
 
 def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: bool = False) -> Iterator[Place]:
-    """Return the entries of a table, list or set that a library, or another module of mods, keeps;
-    nothing for others."""
+    """Return the entries of a table that a library or another module keeps; or nothing."""
     kind, which = type(value), (name, id(value))
     if kind not in _TABLES or len(value) > _MOST_ENTRIES:
         return
@@ -222,8 +220,7 @@ def _own_places(thing: Any, name: str) -> Iterator[Place]:
 
 
 def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterator[Place]:
-    """Return the registrations with an abstract class: `abc` keeps them where no search leads;
-    nothing for others."""
+    """Return an abstract class's registrations, which `abc` hides; nothing for others."""
     if not raw.derives(type(cls), ABCMeta) or "_abc_impl" not in raw.names_of(cls):
         return
 
@@ -246,8 +243,7 @@ def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterat
 
 
 def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = False) -> Iterator[Place]:
-    """Return the table of a `functools.singledispatch` function, which remembers its lookups;
-    nothing for others."""
+    """Return a `functools.singledispatch` function's table, with its cache; or nothing."""
     own = vars(function) if type(function) is FunctionType else {}
     registry, forget = own.get("registry"), own.get("_clear_cache")
     if type(registry) is not MappingProxyType or not callable(forget):
@@ -355,8 +351,7 @@ _FEW = 300
 
 
 def _is_value(thing: Any) -> bool:
-    """Return whether an object holds no data that could have been added: an immutable one, a class,
-    a function."""
+    """Return whether an object cannot have got data: an immutable one, a class, a function."""
     kind = type(thing)
     if kind in _VALUES or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
         return True
@@ -381,8 +376,7 @@ def _set_place(word: str, target: set[Any], **more: Any) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Evidence in the code of some modules for their changes: the attributes that it sets, and its
-    constants."""
+    """Evidence in modules' code for their changes: attributes that it sets, and constants."""
 
     attributes: frozenset[str] = field(default_factory=frozenset)
     constants: frozenset[str | bytes] = field(default_factory=frozenset)

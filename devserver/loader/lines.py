@@ -24,8 +24,7 @@ class Name(NamedTuple):
     plain: str
 
     def meant(self, absolute: str) -> str | None:
-        """Return the module that code of the line means by an absolute name; None if that is not
-        one of its own."""
+        """Return the module that a line's code means by an absolute name; None if not its own."""
         if absolute == self.plain or absolute.startswith(f"{self.plain}."):
             return self.own + absolute[len(self.plain) :]
         return None
@@ -38,8 +37,7 @@ def line_of(module: str) -> Name | None:
 
 
 def candidates(name: str, folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Return the places where the top module of a line may lie below `folder`, each with whether it
-    is a package."""
+    """Return where a line's top module may lie below `folder`, and whether as a package."""
     last = plain_part(name)
     yield folder / last / "__init__.py", True
     yield folder / f"{last}.py", False

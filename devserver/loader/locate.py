@@ -31,15 +31,13 @@ if TYPE_CHECKING:
     from devserver.mod import BaseMod
 
 _FINE, _COARSE = 0.02, 2.0
-"""Seconds in which time stamps of files stay the same: with parts of a second, and on the coarsest
-file system in use (FAT)."""
+"""Seconds in which time stamps of files stay the same, also on the coarsest system (FAT)."""
 _ALWAYS_ALLOWED = ("openagents.mods",)
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The place of a mod's code: the module to import for it, that module's file, and whether it
-    may be reloaded."""
+    """The place of a mod's code: its module, that module's file, and whether it is reloaded."""
 
     mod_id: str
     mod_path: str
@@ -142,8 +140,7 @@ def _covered(name: str, allowed: Iterable[str]) -> bool:
 
 
 def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str, Path]:
-    """Return the entry module of a mod and its file: `name.mod` if the package has one, else the
-    package or module."""
+    """Return a mod's entry module and its file: `name.mod` if there, else package or module."""
     path: list[str] | None = None
     parents = name.split(".")[:-1]
     for depth, part in enumerate(parents, 1):
@@ -162,8 +159,7 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
 
 
 def _in_the_way(package: str, file: str, roots: Roots) -> str:
-    """Say that a file is imported where a package was expected: Python prefers it to a folder
-    without `__init__.py`."""
+    """Say that a file is imported instead of a package: Python prefers it to a bare folder."""
     folder = package.replace(".", "/")
     has_folder = (roots.workspace / folder).is_dir()
     way_out = f"rename it, or put an __init__.py into {folder}" if has_folder else "rename it"
@@ -186,8 +182,7 @@ def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
 
 
 def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
-    """Return the place of one part of a dotted name, found as Python finds it, but one part at a
-    time: no package is run."""
+    """Return the place of a dotted name's part, found as Python does: no package is run."""
     folders = [str(roots.workspace)] if path is None else path
     for folder in folders:
         _forget_listing(folder)

@@ -47,8 +47,7 @@ class Made:
 
 
 def said_by(name: str, source: bytes, module: str) -> Hashable:
-    """Return what a module says where it makes objects in another one: its lines, and the values of
-    the variables in them."""
+    """Return what a module says where it makes objects in another one: lines and their values."""
     lines, used = lines_for(source, module)
     own = vars(sys.modules[name]) if name in sys.modules else {}
     spaces = [own, *(vars(own[each]) for each in used & own.keys() if raw.derives(type(own[each]), ModuleType))]

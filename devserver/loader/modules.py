@@ -151,8 +151,7 @@ class LoadedModules:
         self._current: ModuleSet | None = ModuleSet({})
         """The value of `current`, until something changes."""
         self.bound: dict[str, str] = {}
-        """The modules that make an object which works on one thread alone, with the object and its
-        place, in words."""
+        """The modules that make an object bound to one thread, with it and its place, in words."""
         self._has_context = False
         self.tops: set[str] = set()
         """The first parts of the names of all watched modules so far."""
@@ -198,8 +197,7 @@ class LoadedModules:
         return ahead if ahead is not None and ahead.digest == digest else compile_text(path, data, digest)
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
-        """Note that `module` is about to be executed from `text`. It keeps the order of its first
-        import."""
+        """Note that `module` is executed from `text` next, in the order of its first import."""
         with self._lock:
             before = self._loaded.get(name)
             self._counter += before is None
@@ -293,8 +291,7 @@ class LoadedModules:
         return self._closures[name]
 
     def _named(self, loaded: Loaded) -> list[str]:
-        """Yield the loaded modules that a module may name, from its place, and those it was seen to
-        import."""
+        """Yield the loaded modules that a module may name, and those that it has imported."""
         return [each for each in (*_candidates(loaded), *loaded.seen) if each in self._loaded]
 
     def _is_other(self, name: str) -> bool:
@@ -331,8 +328,7 @@ class LoadedModules:
         return _Digests(self._users, self.lines)
 
     def stale(self, now: Sources) -> dict[str, Path]:
-        """Return the modules whose source differs from `now` at its path, each with the path. Those
-        of pinned mods never do."""
+        """Return the modules whose source differs from `now`, with its path; never pinned ones."""
         with self._lock:
             found = {
                 name: path
@@ -382,8 +378,7 @@ class LoadedModules:
                 bind(name, loaded.exported)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take modules out for good. Their code that still runs goes on importing the modules that
-        it was loaded with."""
+        """Take modules out for good. What still runs of them imports the modules that it had."""
         with self._lock:
             before = self.current
             for name in names:

@@ -179,8 +179,7 @@ class StateMove:
             self._name()
 
     def _is_plain(self) -> bool:
-        """Return whether there is nothing to move: the state is data of the standard library alone,
-        as most are."""
+        """Return whether there is nothing to move: most states are plain data."""
         kinds = self.walk.kinds.values()
         if any(each.things and (each.own or each.code or each.running) for each in kinds):
             return False
@@ -223,8 +222,7 @@ class StateMove:
         return any(self.walk.kind(each).code for each in things)
 
     def _renewed(self, saved: Any) -> Any:
-        """Return contents with the objects that exist now; None for those that are more than a list
-        or a plain dict."""
+        """Return contents with the present objects; None for more than a list or plain dict."""
         if type(saved) is list and not any(type(each) in (list, tuple, dict, set) for each in saved):
             return [self._latest(each) for each in saved]
         if type(saved) is dict and all(self.walk.is_atom(key) for key in saved):

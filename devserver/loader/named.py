@@ -76,8 +76,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _named_folders(folder: Path, source: bytes) -> Iterator[Path]:
-    """Yield the folders in a folder whose names are literals in a source, as in `HERE / "data" /
-    "menu.xml"`."""
+    """Yield the folders in a folder whose names are literals in a source."""
     try:
         inside = [each.name for each in os.scandir(folder) if each.is_dir()]
     except OSError:

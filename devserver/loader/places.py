@@ -150,8 +150,7 @@ def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more:
 
 
 def _umask() -> int:
-    """Return the mask of new files. Asking the system for it sets it, so it is read where Linux
-    shows it."""
+    """Return new files' mask. Asking for it sets it, so it is read where Linux shows it."""
     try:
         file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -257,8 +256,7 @@ _variables: dict[Any, Any] = getattr(os.environ, "_data", None) or dict(os.envir
 
 
 class _Spy:
-    """Equal to nothing. `atexit.unregister` compares each callback with its argument, and so shows
-    them all."""
+    """Equal to nothing: `atexit.unregister` compares each callback with it, and shows all."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []

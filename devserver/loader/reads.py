@@ -197,8 +197,7 @@ def read_by(path: str) -> tuple[str, str] | None:
 
 
 def _starter() -> Started | None:
-    """Return the generation whose code runs here, or None. On a thread that a mod has started, the
-    code on the stack tells."""
+    """Return the generation whose code runs here, or None; on a mod's thread, by its stack."""
     owner, call = recording_owner(), running.get()
     if owner is None and call is not None:
         owner = changes_of(call.generation.instance)

@@ -269,8 +269,7 @@ def _from_set(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...
 
 
 def _member(own: Mapping[str, Member], name: str) -> Any:
-    """Return a module of the set, else of Python's table: packages that no set has never change.
-    None for neither."""
+    """Return a module of the set, else a package that never changes; None for neither."""
     return own[name].exported if name in own else sys.modules.get(name)
 
 

@@ -99,8 +99,7 @@ _everything: weakref.WeakSet[Started] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class TakenOut:
-    """A started thing that belongs to no mod for now: the `Started` that it was noted in, and the
-    line where it began."""
+    """A started thing without an owner: the `Started` that has it, and the line of its begin."""
 
     owner: Started
     thing: Any
@@ -117,8 +116,7 @@ class TakenOut:
 
 
 def take_out(things: Collection[Any]) -> list[TakenOut]:
-    """Take threads, processes and sockets from the generations that have started them; they do not
-    end with these."""
+    """Take threads, processes and sockets from their generations, and let them go on."""
     found = []
     for owner in list(_everything) if things else ():
         for thing in things:

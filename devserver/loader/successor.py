@@ -60,8 +60,7 @@ def is_watched(cls: type) -> bool:
 
 
 def origin(thing: object) -> str | None:
-    """Return the watched module that an object, or its class, is code of; None for objects that no
-    mod has written."""
+    """Return the watched module that an object, or its class, is code of; else None."""
     cls = type(thing)
     if raw.derives(cls, functools.partial):
         return origin(functools.partial.func.__get__(thing))
@@ -80,15 +79,13 @@ def origin(thing: object) -> str | None:
 
 
 def is_past(globals: Mapping[str, Any]) -> bool:
-    """Return whether these are the globals of a watched module that was replaced or is gone: it is
-    out of Python's table."""
+    """Return whether these are a replaced or gone module's globals: not in Python's table."""
     scope = scope_in(globals)
     return scope is not None and scope.own is not None
 
 
 def running_code(work: object) -> str | None:
-    """Return the name of the replaced function that a coroutine or generator runs, itself or in
-    what it awaits, or None."""
+    """Return the replaced function that a coroutine runs, or what it awaits, or None."""
     while type(work) in (CoroutineType, GeneratorType):
         step: Any = work
         is_coroutine = type(step) is CoroutineType
@@ -182,8 +179,7 @@ def _of_member(member: enum.Enum) -> enum.Enum:
 
 
 def _of_function(function: Any) -> Any:
-    """Return the function of that name, or of the global name that it was bound to, or its body
-    among an outer function's."""
+    """Return the function of that name, or its global name, or its body in an outer function."""
     past = [each for each in _globals_along(function) if is_past(each)]
     if not past:
         return function
@@ -214,8 +210,7 @@ def _globals_along(function: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _inner(function: FunctionType, module: ModuleType | None) -> FunctionType | None:
-    """Return a function of the same closure with the new body, if an outer function still makes one
-    of its name."""
+    """Return a function with the new body on its closure, if an outer one still makes it."""
     top, *path = function.__qualname__.split(f".{_LOCALS}.")
     code: CodeType | None = getattr(_attribute(module, top), "__code__", None)
     for name in path:
@@ -235,8 +230,7 @@ def _only(outer: CodeType, name: str) -> CodeType | None:
 
 
 def _attribute(module: ModuleType | None, qualname: str) -> Any:
-    """Return the value of a dotted name: in a module, then in classes. Not in a module's own
-    replacement for itself."""
+    """Return the value of a dotted name in a module and its classes, not in a replacement."""
     first, *rest = qualname.split(".")
     found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
     for name in rest:
@@ -247,8 +241,7 @@ def _attribute(module: ModuleType | None, qualname: str) -> Any:
 
 
 def _globals_of(cls: type) -> Iterator[Mapping[str, Any]]:
-    """Return the globals that the first function of a class sees; nothing for a class without any
-    of its own module."""
+    """Return the globals of the first function of a class; nothing without an own one."""
     for each in list(raw.names_of(cls).values()):
         if type(each) is FunctionType and each.__globals__.get("__name__") == raw.module_of(cls):
             yield each.__globals__

@@ -113,8 +113,7 @@ _ATOM = Kind(object)
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Some of the objects found, everything that they led to at the last look, and their contents
-    (of data) then."""
+    """Some of the objects found, what they led to at the last look, and their contents then."""
 
     things: list[Any]
     refs: list[Any]
@@ -363,8 +362,7 @@ _Put = Callable[[Any, Any], None]
 
 
 def contents_of(cls: type) -> tuple[_Take | None, _Put | None]:
-    """Return the functions that read and restore the contents of an instance of a class; (None,
-    None) if these never change."""
+    """Return the functions that read and restore instances of a class; (None, None): unchanging."""
     ways = [way for base, way in _WAYS.items() if raw.derives(cls, base)][:1]
     if raw.flags_of(cls) & raw.HEAP_TYPE or cls is SimpleNamespace:
         getter, slots = raw.dict_getter(cls), [member for _, member in raw.slots_of(cls)]

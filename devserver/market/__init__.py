@@ -1,2 +1,1 @@
-"""Everything from outside that mods need: other mods and packages, in which versions, found,
-reviewed and installed."""
+"""What mods need from outside: mods and packages, found, reviewed and installed."""

@@ -25,8 +25,7 @@ _Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Warning:
-    """A warning of a catalogue about a mod: its path, distribution and version, the reason, the
-    catalogue, and its digest there."""
+    """A catalogue's warning about a mod: path, distribution, version, reason, source, digest."""
 
     mod_path: str
     name: str
@@ -72,8 +71,7 @@ class BlockedMods:
         self._allowed: set[str] = set()
 
     def allow(self, sha256: str) -> None:
-        """Let a mod be loaded in this run nevertheless: a person has seen the warning, and names
-        its digest."""
+        """Let a mod be loaded in this run nevertheless: a person has named its digest."""
         self._allowed.add(sha256)
 
     def find(self, mod_path: str) -> Warning | None:
@@ -87,8 +85,7 @@ class BlockedMods:
         return None if found is None or found.sha256 in self._allowed else found
 
     def refuse(self, mod_path: str) -> None:
-        """Raise ModRefused for a mod that a catalogue warns of. Saves of one that runs already are
-        applied."""
+        """Raise ModRefused for a mod that a catalogue warns of; one that runs goes on."""
         warning = None if self._network.runs(mod_path) else self.find(mod_path)
         if warning is not None:
             self._tell(warning.fact(runs=False))

@@ -78,8 +78,7 @@ class Entry(_Strict):
     replaced_by: _Name | None = None
 
     def newest(self) -> str | None:
-        """Return the newest version that may be chosen: a final one if there is one, and not yanked
-        or blocked."""
+        """Return the newest version to choose: final if possible, not yanked or blocked."""
         chosen = [each for each, release in self.releases.items() if not (release.yanked or release.blocked)]
         ordered = in_order(chosen)
         final = [each for each in ordered if not _is_early(each)]
@@ -112,8 +111,7 @@ class Catalogue:
     age: float | None = None
 
     def find(self, name: str) -> tuple[str, Entry] | None:
-        """Return the entry of a distribution, by its name or by the path of one of its mods, and
-        its name here."""
+        """Return a distribution's entry, by its name or a mod's path, and its name here."""
         wanted = normal(name)
         for each, entry in self.entries.items():
             if normal(each) == wanted or name in entry.mods:
@@ -263,8 +261,7 @@ def _bare(name: str) -> str:
 
 
 def _distance(one: str, other: str, most: int) -> int:
-    """Return how many letters have to be added, removed, changed or swapped with the next; above
-    `most` any number."""
+    """Return how many letters to add, remove, change or swap; above `most` any number."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before: list[int] = []

@@ -113,8 +113,7 @@ def folder_of(workspace: Path, lock: Lock) -> Path:
 
 
 def line_folder(folder: Path, line: str) -> Path:
-    """Return where a version of a mod lies that is installed beside the others: apart, so that both
-    have their names."""
+    """Return where a mod's version lies beside the others: apart, with its own names."""
     return folder / f"@{line}"
 
 
@@ -171,8 +170,7 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
 
 
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
-    """Note and keep which lock a folder is of. Another lock of the same packages has the same
-    folder, noted again."""
+    """Note which lock a folder is of; another one with the same packages is noted again."""
     packages = {each.name: _package(folder, each) for each in lock.here}
     packages |= {each.line: _line(folder, each) for each in lock.lines}
     found = Installed(folder, dict(lock.mods), packages)
@@ -256,8 +254,7 @@ def needs_in(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def mods_in(folder: Path) -> dict[str, str]:
-    """Return the paths of mods that the distributions of a folder bring, by their entry points,
-    each with its distribution."""
+    """Return the mods that a folder's distributions bring, by path and entry points."""
     found = {}
     for info in sorted(folder.glob("*.dist-info")):
         name = normal(info.name.partition("-")[0])

@@ -49,8 +49,7 @@ class Indexed:
 
 
 def read_index(folder: Path, *, named: str = "") -> Catalogue:
-    """Read the catalogue of a folder of wheels; without an index.json, make it in memory. Raises
-    BadCatalogue."""
+    """Read the catalogue of a folder of wheels, or make it. Raises BadCatalogue."""
     shown = named or folder.name
     try:
         data = read_regular(folder / FILE, MOST_BYTES)
@@ -133,8 +132,7 @@ def _entry(versions: dict[str, Review], old: Entry) -> Entry:
 
 
 def _warning(entry: Entry) -> Entry | None:
-    """Return the part of an entry that stays without its wheels: its blocked versions, for users
-    that still have them."""
+    """Return what stays of an entry without its wheels: its blocked versions."""
     blocked = {version: each for version, each in entry.releases.items() if entry.blocked or each.blocked}
     return entry.model_copy(update={"releases": blocked}) if entry.blocked or blocked else None
 

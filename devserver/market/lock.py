@@ -37,8 +37,7 @@ _OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
 
 
 class BadLock(DevServerError):
-    """A lock that cannot be used: invalid TOML, not a lock, or with places that lead out of the
-    workspace."""
+    """A lock that cannot be used: invalid TOML, not a lock, or with places outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +144,7 @@ def read_lock(data: bytes) -> Lock:
 
 
 def mods_said(data: bytes) -> dict[str, str]:
-    """Return what a lock says of mods although it cannot be read, as after a merge with conflicts:
-    both sides of it."""
+    """Return what an unreadable lock says of mods, as after a merge: both sides of it."""
     lines = (line for line in data.decode("utf-8", "replace").splitlines() if line.startswith("mods = {"))
     return {path: name for line in lines for path, name in _PAIR.findall(line)}
 
@@ -214,16 +212,14 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def written(resolved: str, facts: Facts, workspace: Path) -> str:
-    """Return the text of a lock: uv's resolution, with paths beside the lock instead of this
-    machine's, and our facts."""
+    """Return the text of a lock: uv's resolution, with paths beside the lock, and our facts."""
     text = without_facts(_COMMENT.sub("", resolved)).rstrip("\n")
     text = _FILE_URL.sub(lambda found: f"path = {json.dumps(place_in(workspace, found[1]))}", text)
     return f"{text}\n\n{_table(facts)}"
 
 
 def absolute(text: str, workspace: Path) -> str:
-    """Return the text of a lock that uv can read from any folder: files beside the lock with their
-    whole address."""
+    """Return the text of a lock as uv reads it anywhere: files with their whole address."""
     base = workspace.resolve()
     return _PATH.sub(lambda found: f'url = "{(base / found[1]).as_uri()}"', without_facts(text))
 
@@ -235,8 +231,7 @@ def without_facts(text: str) -> str:
 
 
 def place_in(workspace: Path, url: str) -> str:
-    """Return where a wheel is as a lock says it: beside the lock, or an address. Raises BadLock for
-    any other place."""
+    """Return where a wheel is as a lock says it. Raises BadLock but for addresses and paths."""
     if not url.startswith("file://"):
         return url
     path, base = Path(unquote(urlsplit(url).path)), workspace.resolve()
@@ -261,8 +256,7 @@ def _table(facts: Facts) -> str:
 
 
 def digest(packages: Iterable[Locked], lines: Iterable[LockedLine] = ()) -> str:
-    """Return the name of the folder of these packages: 12 hexadecimal digits over the packages and
-    the platform."""
+    """Return these packages' folder name: 12 hexadecimal digits over them and the platform."""
     rows = sorted((each.name, each.version, *each.hashes) for each in packages)
     beside = sorted((each.line, each.version, each.sha256) for each in lines)
     tag = (sys.implementation.cache_tag, sys.platform)

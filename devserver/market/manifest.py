@@ -109,8 +109,7 @@ def _parsed(data: bytes, file: Path) -> Manifest:
 
 
 def _with_project(found: Manifest, data: bytes, file: Path) -> Manifest:
-    """Return the manifest with the parts of pyproject.toml: the packages, and a missing version or
-    description."""
+    """Return the manifest with pyproject.toml's parts: packages, version, description."""
     import tomllib  # few mods have such a file
 
     try:

@@ -269,8 +269,7 @@ def _information(files: Mapping[str, bytes]) -> str:
 
 
 def _installed_as(name: str) -> str:
-    """Return the place of an installed file of a wheel: those in its `.data` folder are installed
-    beside its packages."""
+    """Return the place of a wheel's installed file: `.data` lies beside its packages."""
     first, _, rest = name.partition("/")
     kind, _, below = rest.partition("/")
     return below if first.endswith(".data") and kind in _INSTALLED_BESIDE else name

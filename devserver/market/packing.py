@@ -197,8 +197,7 @@ class Imports:
 
 
 def imports_of(staged: Path, packing: Packing) -> Imports:
-    """Read the imports of a package's sources, and those that no package can make. Raises
-    PackageRefused."""
+    """Read a package's imports, and those that nothing can make. Raises PackageRefused."""
     tops: dict[str, str] = {}
     problems: list[str] = []
     package = read_folder(staged)

@@ -31,8 +31,7 @@ class Requirement:
         return f"{self.path}{self.range}"
 
     def allows(self, version: str) -> bool:
-        """Return whether a mod of this version suits: pre-releases too, an invalid version only
-        without a range."""
+        """Return whether a mod of this version suits; an invalid version only without a range."""
         return not self.range or _contains(self.range, version)
 
     def excludes(self, other: Requirement) -> bool:

@@ -69,8 +69,7 @@ _BY_TEXT = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Touch:
-    """A thing outside the network of agents that a source touches, and its first place, as
-    `polls/mod.py:31`."""
+    """A thing outside that a source touches, and its first place, as `polls/mod.py:31`."""
 
     kind: str
     what: str
@@ -97,8 +96,7 @@ class Review:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def touched(self) -> dict[str, list[str]]:
-        """Return the touches by kind, as a catalogue holds them: `{"network": ["ssl
-        (polls/mod.py:3)"]}`."""
+        """Return the touches by kind, as in catalogues: `{"network": ["ssl (mod.py:3)"]}`."""
         return by_kind(self.touches)
 
 
@@ -127,8 +125,7 @@ class Difference:
 
 
 def review(what: Path | Package) -> Review:
-    """Read the effects of a wheel, or a folder of sources. Raises PackageRefused for one that must
-    not be read."""
+    """Read the effects of a wheel or a folder of sources. Raises PackageRefused."""
     package = read_package(what) if isinstance(what, Path) else what
     sources, touches = _sources(package)
     answers: list[str] = []

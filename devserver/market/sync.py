@@ -151,8 +151,7 @@ def lock_bytes(workspace: Path) -> bytes | None:
 
 
 def is_current(workspace: Path, lock: Lock, wants: Wants) -> bool:
-    """Return whether a lock is of these wants and installed: then there is nothing to do, and no
-    program is started."""
+    """Return whether a lock is of these wants and installed: then there is nothing to do."""
     if wants.empty and not lock.packages and not lock.lines:
         return True
     has_folder = (packages.folder_of(workspace, lock) / packages.RECORD).is_file()

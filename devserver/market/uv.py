@@ -184,8 +184,7 @@ def _environment() -> dict[str, str]:
 
 
 def escaped(text: str) -> str:
-    """Return a program's output as it may be shown: no control characters, no endless lines, not
-    too many of them."""
+    """Return a program's output as it may be shown: bounded, without control characters."""
     lines = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n")]
     return "\n".join(line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]).strip("\n")
 

@@ -102,8 +102,7 @@ class Wants:
 
     @property
     def digest(self) -> str:
-        """The digest by which a lock is one of these wants, without the server's own packages:
-        other servers have others."""
+        """The digest that ties a lock to these wants, without the server's own packages."""
         listed = sorted((each.name, each.mod_path, each.versions) for each in self.listed)
         needing = sorted((each.who, *each.requires) for each in self.needing if each.requires)
         beside = [[each.line, each.name, each.versions] for each in self.beside]
@@ -112,8 +111,7 @@ class Wants:
 
     @property
     def virtual(self) -> tuple[str, ...]:
-        """The virtual packages, which no lock names: mods of the workspace, and the packages of
-        this process."""
+        """The virtual packages, which no lock names: of the workspace and this process."""
         return (*(each.virtual for each in self.needing if each.requires), *self.server)
 
     def with_lines(self, lines: Iterable[LockedLine]) -> Wants:
@@ -131,8 +129,7 @@ class Wants:
         return next((each for each in self.listed if normal(each.name) == normal(name)), None)
 
     def before(self, now: datetime) -> str:
-        """Return the moment after which releases of remote indexes are too young, in uv's form;
-        empty without a limit."""
+        """Return when remote releases are too young, in uv's form; empty without a limit."""
         if not self.cooldown:
             return ""
         return datetime.fromtimestamp(now.timestamp() - self.cooldown, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -214,8 +211,7 @@ def _valid(version: str) -> str:
 
 
 def _requirement(text: str) -> str:
-    """Return a requirement for a project: a name and versions, without an address to fetch. Raises
-    BadWants."""
+    """Return a project's requirement: name and versions, no address. Raises BadWants."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

@@ -48,8 +48,7 @@ def build_wheel(sources: Path, into: Path) -> Path:
 
 
 def in_one_form(data: bytes) -> bytes:
-    """Return a wheel with the same files in one form: sorted, with one time, not compressed,
-    without the name of its builder."""
+    """Return a wheel with the same files in one form: sorted, one time, no builder's name."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {each.filename: archive.read(each) for each in archive.infolist() if not each.is_dir()}
     record = next(name for name in files if name.endswith(".dist-info/RECORD"))

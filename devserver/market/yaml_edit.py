@@ -34,8 +34,7 @@ class CannotEdit(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The text of network.yaml after an edit, and the line, from 1, where it begins; of a removal
-    the line before."""
+    """The text of network.yaml after an edit, and the line (from 1) where it begins."""
 
     text: str
     line: int
@@ -290,8 +289,7 @@ class _Edit:
         return self._text[self._skipped :]
 
     def _index(self, mark: Any) -> int:
-        """Return the index of a place in the body. Lines and columns, because some loaders do not
-        count characters."""
+        """Return the index of a place in the body: some loaders do not count characters."""
         return self._line_start(mark.line) + int(mark.column)
 
     def _line_start(self, line: int) -> int:

@@ -75,8 +75,7 @@ class LoadAsked:
 
 @dataclass(frozen=True, slots=True)
 class UnloadAsked:
-    """A call or an event asks to unload a mod. `cascade`: with the mods that need it; `force`:
-    despite them."""
+    """A call or an event asks to unload a mod. `cascade`: with its dependents; `force`: anyway."""
 
     mod: str
     force: bool = False

@@ -53,8 +53,7 @@ class ModSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the files beside a mod say of it (mod_manifest.json, pyproject.toml); None or empty for
-    the rest."""
+    """What the files beside a mod say of it (mod_manifest.json, pyproject.toml), or None."""
 
     files: tuple[Path, ...]
     version: str | None = None

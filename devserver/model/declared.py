@@ -51,8 +51,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFacts:
-    """An error as people need it: the message, the place in their own code first, and the full
-    trace on request."""
+    """An error as people need it: the message, its place in their code, and the full trace."""
 
     kind: str
     message: str

@@ -36,8 +36,7 @@ def to_json(value: Any) -> bytes:
 
 
 def from_json(raw: bytes) -> Any:
-    """Read the output of `to_json`; also integers beyond 64 bit and lone surrogates, which orjson
-    refuses."""
+    """Read the output of `to_json`; also integers and surrogates that orjson refuses."""
     try:
         return orjson.loads(raw)
     except ValueError:

@@ -69,8 +69,7 @@ class PhaseTook:
 
 @dataclass(frozen=True, slots=True)
 class CodeChange:
-    """A source before a plan and after it, as bytes; None: no such file. `after` is what failed if
-    the plan did."""
+    """A source before and after a plan, as bytes, or None. `after`: what failed, if it did."""
 
     path: str
     before: bytes | None = field(repr=False)
@@ -260,8 +259,7 @@ class LineSeen:
 
 @dataclass(frozen=True, slots=True)
 class SplitSeen:
-    """The new split of a mod: which agents get which version. Without `lines` the mod has one
-    version again."""
+    """The new split of a mod: which agents get which version. No `lines`: one version."""
 
     mod_id: str
     lines: tuple[LineSeen, ...]
@@ -295,8 +293,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class LostEvent:
-    """An event that had a handler and has none now; `seen`: how many the recorder keeps, `senders`:
-    their senders."""
+    """An event that has lost its handler; `seen`: how many are kept, `senders`: theirs."""
 
     event_name: str
     seen: int = 0
@@ -445,8 +442,7 @@ class PinReplayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """The pinned events were run again on the current code. `of`: how many there are; `skipped`:
-    saves in between."""
+    """The pinned events were run again. `of`: how many there are; `skipped`: saves between."""
 
     mods: Mapping[str, int]
     """The mods that the save reloaded, each with the generation that runs."""

@@ -94,8 +94,7 @@ class StepForm(TypedDict):
 
 
 class StateMoveForm(TypedDict):
-    """What a restart in place does with the state of one mod: the keys that move, and what is lost
-    and why."""
+    """What a restart in place does with a mod's state: the keys that move, the lost ones."""
 
     mod_id: str
     mod_path: str

@@ -46,8 +46,7 @@ class TimedOutcomeForm(OutcomeForm):
 
 
 class HandlerForm(TypedDict):
-    """A handler: the events (patterns) that it hears, and the JSON Schema of its payload, null if
-    it takes any."""
+    """A handler: the events that it hears, and its payload's JSON Schema or null."""
 
     events: list[str]
     handler: str
@@ -76,8 +75,7 @@ class OldCodeForm(TypedDict):
 
 
 class ModStatus(TypedDict):
-    """The state of one mod. `failed`: why its saved code does not run; `raised`: what its handlers
-    raised."""
+    """The state of one mod. `failed`: why its saved code does not run; `raised`: errors."""
 
     mod_id: str
     mod_path: str
@@ -209,8 +207,7 @@ class OwnerForm(TypedDict):
 
 
 class AccountForm(TypedDict):
-    """What is kept for agents of one kind, in bytes. `each`: the bound for one owner; `beyond`:
-    what happens at the bound."""
+    """What is kept for agents of a kind, in bytes. `each`: one owner's bound; `beyond`: at it."""
 
     name: str
     keeps: str
@@ -395,8 +392,7 @@ class NoReload(TypedDict):
 
 
 class VisitForm(TypedDict):
-    """A visit to a mod. `said`: passed, answered, raised, given_up, gone or refused; `held_ms`: at
-    its gate."""
+    """A visit to a mod. `said`: passed, answered, raised, given_up, gone or refused."""
 
     mod_id: str
     generation: int
@@ -463,8 +459,7 @@ class CheckedMod(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """Every problem of a network; `unused`: keys without effect; `lost`: those that have an effect
-    in OpenAgents."""
+    """Every problem of a network; `unused`: keys without effect; `lost`: those of OpenAgents."""
 
     ok: bool
     problems: list[ErrorForm]
@@ -566,8 +561,7 @@ def schema_of(form: Any) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a line of `oa-dev run --json`; under `commands`, what each command
-    prints with `--json`."""
+    """Return the JSON Schema of `run --json`'s lines, and under `commands` of each `--json`."""
     import pydantic
 
     wanted = {"line": Line, "log line": LogLine, **ANSWERS}

@@ -111,16 +111,14 @@ PHASE_TABLE: tuple[PhaseRule, ...] = (
 
 
 class Way(StrEnum):
-    """The way to bring a change: a swap in the running process, or a restart in place that keeps
-    every connection."""
+    """The way to bring a change: a swap in place, or a restart that keeps every connection."""
 
     IN_PLACE = "in_place"
     RESTART = "restart"
 
 
 class RestartPolicy(StrEnum):
-    """Who decides on a restart in place (`dev.restart` in network.yaml). A person's own request is
-    always carried out."""
+    """Who decides on a restart in place (`dev.restart`). A person's request is carried out."""
 
     AUTO = "auto"
     """The plan decides; a person, if state of a mod cannot be moved."""

@@ -60,8 +60,7 @@ def level() -> str:
 
 
 def is_shown(number: int, *, of_a_mod: bool) -> bool:
-    """Return whether a record of this level is shown. Libraries log much at `info` that their user
-    did not ask for."""
+    """Return whether a record of this level is shown. Libraries log too much at `info`."""
     quiet = not of_a_mod and _log.level == logging.INFO
     return number >= (logging.WARNING if quiet else _log.level)
 
@@ -171,8 +170,7 @@ def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[st
 
 
 def adopt(structlog: Any) -> None:
-    """Let the structlog of mods, unless someone has configured it, log through `logging`, whose
-    records we show."""
+    """Let mods' structlog, unless it is configured, log through `logging`, which we show."""
     # Another thread may be in the middle of its import.
     if getattr(structlog.__spec__, "_initializing", False) or structlog.is_configured():
         return

@@ -105,8 +105,7 @@ class Observation:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make an observation of the result of `to_dict`; raises KeyError, TypeError or ValueError
-        for other values."""
+        """Make an observation of `to_dict`'s result; raises KeyError, TypeError or ValueError."""
         changed = {mod_id: tuple(map(_changed, rows)) for mod_id, rows in values["changed"].items()}
         return cls(
             success=bool(values["success"]),

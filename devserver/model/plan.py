@@ -18,8 +18,7 @@ START, RESTART = "start", "restart in place"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action on one mod. `config`: its configuration afterwards; `modules`: those that are
-    executed again."""
+    """One action on one mod. `config`: that of afterwards; `modules`: what is executed."""
 
     action: Action
     mod_id: str
@@ -107,8 +106,7 @@ class StateMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A restart in place: the reasons, the states that move, the processes that end. `waits`: why
-    it does not happen now."""
+    """A restart in place: reasons, states that move, processes that end. `waits`: why not now."""
 
     reasons: tuple[str, ...]
     moves: tuple[StateMove, ...] = ()

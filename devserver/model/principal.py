@@ -63,6 +63,5 @@ STRANGER = Principal(Kind.ANONYMOUS, "stranger", frozenset({Scope.OPEN}))
 
 @lru_cache(maxsize=4096)
 def agent_principal(agent_id: str, granted: tuple[str, ...] = ()) -> Principal:
-    """Return the principal of a registered agent, with the further scopes that `dev.grants` of
-    network.yaml gives it."""
+    """Return an agent's principal, with the scopes that `dev.grants` of network.yaml adds."""
     return Principal(Kind.AGENT, agent_id, frozenset({Scope.OPEN, Scope.SELF, *map(Scope, granted)}))

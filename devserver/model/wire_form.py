@@ -363,8 +363,7 @@ def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
 
 
 def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
-    """Return an error with its place in the author's own code; `file`, `line` and `column` are null
-    if unknown."""
+    """Return an error with its place in the author's code, or null where that is unknown."""
     where = error.where
     return {
         "kind": error.kind,

@@ -27,8 +27,7 @@ from devserver.model.plan import Group, Hold, Plan, Restart, StateMove, Step
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
-    """Read the result of a plan from the control API's answer: its steps, holds and outcomes,
-    without settings."""
+    """Read a plan's result from the control API's answer, without its settings."""
     holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
     steps = tuple(_step_from(each) for each in values["steps"])
     then = values.get("then")

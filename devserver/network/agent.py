@@ -19,12 +19,10 @@ HELD_SECONDS = 60.0
 """Seconds after its last sign of life in which an id is kept from clients of other machines."""
 
 HELD_HERE_SECONDS = 15.0
-"""The same for clients of this machine, unless the holder has been seen to end: most often the
-author restarts the agent."""
+"""The same on this machine, unless the holder was seen to end: authors restart agents."""
 
 CONNECTED_SECONDS = 30.0
-"""Seconds after its last poll in which an agent without a socket counts as connected; a poll is
-held for up to 20."""
+"""Seconds after its last poll in which an agent counts as connected; polls take up to 20."""
 
 _IDENTITY_BYTES = 1024
 """The rough bytes of an agent without its metadata."""
@@ -84,8 +82,7 @@ class Agent:
         return self.sockets > 0 or (self.heard and not self.ended and now - self.seen <= CONNECTED_SECONDS)
 
     def held(self, now: float, *, near: bool = False) -> bool:
-        """Return whether its id cannot be taken over without its secret; `near`, by a client of
-        this machine."""
+        """Return whether its id needs its secret; `near`, by a client of this machine."""
         if self.sockets > 0 or self.host:
             return True
         if near:
@@ -153,8 +150,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The result of a delivery: the number of receivers, agents whose outbox was full, and a
-    destination that does not exist."""
+    """The result of a delivery: how many got it, whose outbox was full, an unknown destination."""
 
     delivered: int
     full: tuple[str, ...] = ()

@@ -41,8 +41,7 @@ class Pending:
 
 
 _MAKING = Pending()
-"""An answer that is being made and that is not waited for: one for all of them, as nearly every
-event comes once."""
+"""An answer that is made and not waited for: one object for all, as most events come once."""
 
 
 class _Sender:
@@ -166,8 +165,7 @@ class Answers:
                 self._latest = None
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
-        """Return the answer of a repeat, or the future of it; None when the event is new, and is
-        now being answered."""
+        """Return a repeat's answer, or its future; None for a new event, which is answered now."""
         given = self._given.get(sender)
         if given is None:
             with self._lock:

@@ -18,8 +18,7 @@ _MOST_NAME = 80
 
 
 class Audit:
-    """Writes refusals to the log `devserver.audit`, the first of each (who, code) in a second; the
-    rest is counted."""
+    """Writes refusals to the log `devserver.audit`: one (who, code) a second, others counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

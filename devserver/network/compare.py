@@ -297,8 +297,7 @@ def _kind(text: str) -> str | None:
 
 
 def _is_now(value: Any, now: float) -> bool:
-    """Return whether a number is a time about now, in seconds since 1970, or in their thousandths
-    and so on."""
+    """Return whether a number is a time about now: seconds since 1970, or thousandths."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return any(abs(value / unit - now) <= _SAME_TIME for unit in _UNITS)

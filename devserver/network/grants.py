@@ -50,8 +50,7 @@ def proofs(config: NetworkConfig, agent_id: str) -> str:
 
 
 def grant_notes(config: NetworkConfig) -> tuple[str, ...]:
-    """Return what `check` says of grants that agents cannot use without the admin token: a sentence
-    with the line to write."""
+    """Return what `check` says of grants that no agent can use: a sentence with a line."""
     granted = {agent_id: scopes for agent_id, scopes in config.grants.items() if scopes}
     if granted and not config.verify_secrets:
         return ("dev.grants has no effect: disable_agent_secret_verification lets any client claim any id",)

@@ -173,8 +173,7 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _refused(call: Call) -> EventResponse:
-    """Return the answer to a handler that was given up, which may go on for ever: said once,
-    however much it tries."""
+    """Return the answer to a handler that was given up: said once, however much it tries."""
     name = call.event.event_name if call.event is not None else "a hook"
     message = (
         f"{call.generation.name} was ended on {name} and still runs: it may neither send events nor change anything"

@@ -21,8 +21,7 @@ METADATA_LIMIT = 64 * 1024
 
 _ID_LIMIT = 128
 _NOT_IN_IDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that an id must not have: control, format (also marks that reverse text),
-surrogates, unassigned."""
+"""Unicode categories that an id must not have: control, format, surrogates, unassigned."""
 _OURS = frozenset({BROADCAST, "admin", "local", "anonymous", "stranger"})
 """Names that mean other senders than agents in logs and events."""
 _LATIN_BY_LOOK = str.maketrans(

@@ -126,8 +126,7 @@ class Outbox:
         return consumer == self._consumer and not self._closed
 
     async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is not an error
-        """Take all events that wait, or the first to come within `timeout` seconds; none when
-        superseded or closed."""
+        """Take all waiting events, or the first within `timeout`; none if superseded or closed."""
         consumer = self.attach()
         return self.take_nowait() if await self.ready(consumer, timeout) else []
 

@@ -32,8 +32,7 @@ ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
 _BATCH = 64
-"""The number of ended events that are taken into the ring and the sums at a time: locks cost as
-much as the rest."""
+"""How many ended events are taken in at a time: locks cost as much as the rest."""
 _READ = 160
 """The rough bytes of one note of a delivery."""
 _ENTRY = 41
@@ -210,8 +209,7 @@ class Recorder:
             return next((each for each in self._ring.newest(start) if each.startswith(start)), None)
 
     def children(self, number: int) -> list[bytes]:
-        """Return the rows of the events that handlers sent on behalf of an event, in the order in
-        which they began."""
+        """Return the rows of the events that handlers sent for an event, in order of begin."""
         parent = b"%d" % number
         with self._lock:
             self._take_in()

@@ -34,8 +34,7 @@ class Subscription:
     subscription_id: str = field(default_factory=new_event_id)
 
     def covers(self, event: Event) -> bool:
-        """Return whether the subscription covers the event. `channels` does not concern events
-        without a channel."""
+        """Return whether the subscription covers the event; `channels` only if it has one."""
         destination = event.destination
         if self.channels and destination.role == "channel" and destination.id not in self.channels:
             return False
@@ -62,8 +61,7 @@ def subscription_from_dict(values: Mapping[str, Any]) -> Subscription:
 
 
 def new_subscription(agent_id: str, patterns: object, channels: object, *, already: int) -> Subscription:
-    """Make a subscription of received values; `already` counts the patterns that the agent has.
-    Raises EventRefused."""
+    """Make a subscription; `already`: the agent's patterns so far. Raises EventRefused."""
     wanted = _texts(patterns, "event_patterns")
     if not wanted:
         raise EventRefused("bad_pattern", "a subscription needs at least one pattern, such as 'wiki.*' or '*'")

@@ -80,8 +80,7 @@ class SystemContext(Joinable, Protocol):
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
     ) -> EventResponse:
-        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force`
-        leaves them."""
+        """Unload a mod by path or id; `cascade`: with its dependents first; `force`: without."""
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse: ...
     async def split_mod(self, line: str, rule: float) -> EventResponse: ...
@@ -120,8 +119,7 @@ def command_name(event: Event) -> str:
 def answer(
     event: Event, data: Mapping[str, Any] | None = None, message: str = "", *, success: bool = True
 ) -> EventResponse:
-    """Return an answer in the form of OpenAgents: `data` names the command that it answers and
-    repeats a `request_id`."""
+    """Return an answer in OpenAgents' form: `data` names the command and a `request_id`."""
     told = {"type": "system_response", "command": command_name(event), **(data or {})}
     if "request_id" in event.payload:
         told["request_id"] = event.payload["request_id"]

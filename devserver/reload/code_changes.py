@@ -44,8 +44,7 @@ class CodeChanges:
         )
 
     def _running(self, plan: Plan) -> dict[Path, bytes]:
-        """Return the sources of the modules that a plan reloads, as they run now, and the saved ones
-        that are back to what runs."""
+        """Return the running sources of reloaded modules, and saved ones that are back to them."""
         names = {name for step in plan.steps if step.action is Action.RELOAD for name in step.modules}
         loaded = (self._modules.get(name) for name in names)
         saved = ((path, data, plan.changed.get(path)) for path, data in plan.texts.items())

@@ -113,8 +113,7 @@ class Declared:
     def changed(
         self, live: Sequence[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes], changed: Sources
     ) -> dict[str, Declarations]:
-        """Return the declarations of the new sources of live mods and of the files beside them, if
-        a decision may depend on these."""
+        """Return live mods' new declarations, if a decision may depend on these."""
         found = {}
         concerned = [mod for mod in live if mod.entry in stale or mod.manifest is not None]
         for mod in concerned if stale or changed else ():
@@ -128,8 +127,7 @@ class Declared:
         return found
 
     def _may_declare(self, mod: LiveMod, data: bytes, live: Iterable[LiveMod]) -> bool:
-        """Return whether a source declares, or has declared, needs of its mod, or other mods depend
-        on its version."""
+        """Return whether a source declares needs, now or before, or others need its version."""
         beside = mod.manifest is not None and bool(mod.manifest.requires or mod.manifest.packages)
         if mod.requires or beside or any(each in data for each in _DECLARING):
             return True

@@ -519,8 +519,7 @@ class Engine:
         return outcomes
 
     async def _go_on(self, group: Group, plan: Plan, failed: list[Outcome], mark: int) -> list[Outcome]:
-        """Load mods that a restart in place would take down from the sources that ran before it; return the
-        outcomes."""
+        """Load mods that a restart would take down from their former sources; return outcomes."""
         former = {path: data for each in group.steps for path, data in self.restarts.former(each.mod_path).items()}
         if not former:
             return failed

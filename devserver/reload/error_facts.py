@@ -46,8 +46,7 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Return an exception and its causes. The message of our own error is for people; its cause
-    knows the place."""
+    """Return an exception and its causes: ours has a message for people, they have places."""
     cause: BaseException | None = error
     for _ in range(_MOST_CAUSES):
         if cause is None:
@@ -173,8 +172,7 @@ def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:
 
 
 def _characters(text: str, offset: int) -> int:
-    """Return how many characters the first `offset` bytes of a line are: columns in code objects
-    count bytes of UTF-8."""
+    """Return how many characters a line's first `offset` bytes are: columns count bytes."""
     return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
 
 
@@ -198,8 +196,7 @@ class ForPeople:
         return error_facts(error, self.is_own, self.shown)
 
     def is_own(self, file: str) -> bool:
-        """Return whether a file is code of mods, rather than of the server, of Python, or of an
-        installed package."""
+        """Return whether a file is code of mods, not of the server, Python, or a package."""
         return self._roots.holds(Path(file))
 
     def shown(self, file: str) -> str:

@@ -102,8 +102,7 @@ class StateTransfer:
             await asyncio.sleep(0)
 
     async def go(self) -> str:
-        """Hand over; return what happened to the state, in two or three words. Raises the
-        exceptions of a mod's hook."""
+        """Hand over; return what happened to the state in few words. Raises a hook's exceptions."""
         match self.way:
             case HandOver.REBIND:
                 return self._rebind()
@@ -118,8 +117,7 @@ class StateTransfer:
                 return await self._transfer()
 
     async def back(self) -> None:
-        """Undo `go`: the old instance has its class and state again, and is started again if it was
-        shut down."""
+        """Undo `go`: the old instance has its class and state again, and runs again."""
         if self.belongings is not None:
             self.belongings.back()
         if self.move is not None:
@@ -194,8 +192,7 @@ class StateTransfer:
         return _said("state restored", self._unmoved())
 
     def _earlier(self, before: Remembered) -> dict[Any, Any]:
-        """Give the state its earlier contents, to be moved from there; the present ones are for a
-        rollback."""
+        """Give the state its earlier contents, to move them; the present ones are kept."""
         self.undone = Walk(before.root)
         self.undone.finish()
         before.give_back()
@@ -240,8 +237,7 @@ def _held_by(generation: Generation) -> Iterator[object]:
 
 
 def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], None]:
-    """Make an instance one of its new class; return the undo of that. Raises HookFailed if the two
-    differ too much."""
+    """Give an instance its new class; return the undo. Raises HookFailed if they differ."""
     old_class = type(instance)
 
     def become(cls: type[BaseMod]) -> None:

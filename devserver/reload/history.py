@@ -58,8 +58,7 @@ class _Change:
 
 
 class History:
-    """The reloads of each mod, the latest last: those that can be undone, and those that were
-    undone and can be redone."""
+    """The reloads of each mod, the latest last: to be undone, or undone and to be redone."""
 
     def __init__(self) -> None:
         self._reloads: dict[str, list[Past]] = {}
@@ -72,8 +71,7 @@ class History:
         """The mods whose latest save moved their code within its file alone, as one of comments does."""
 
     def latest(self, *, redo: bool = False) -> tuple[str, ...]:
-        """Return the mods that the latest change has reloaded, in all its groups; or, to redo, the
-        latest undo."""
+        """Return the mods that the latest change has reloaded; to redo, the latest undo."""
         changes = self._undone if redo else self._changes
         return changes[-1].mods if changes else ()
 
@@ -83,8 +81,7 @@ class History:
         return self._changes[-1].final if self._changes else ()
 
     def applied(self, pasts: Sequence[Past], outcomes: Iterable[Outcome], *, of_code: bool) -> None:
-        """Note a trigger that was carried out. `of_code`: it asked for code on disk or loaded code,
-        and nothing else."""
+        """Note a trigger that was carried out. `of_code`: it asked for code and nothing else."""
         done = [each for each in outcomes if each.status is Status.APPLIED]
         kept = [each for each in pasts if each.replaced_code] if of_code else []
         moved = {mod_id: past for past in pasts if not past.replaced_code for mod_id in past.mods}
@@ -161,8 +158,7 @@ class History:
     # A restart in place
 
     def came(self, mod_id: str, number: int, before: int, past: Past | None) -> None:
-        """Note a mod that runs in a fresh image; `before` ran in the former one. `past`: the
-        differences, if any."""
+        """Note a mod in a fresh image; `before` ran in the former one, `past`: the differences."""
         if past is None:
             self._code_of[mod_id, number] = self.code_of(mod_id, before)
             return

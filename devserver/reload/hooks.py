@@ -145,8 +145,7 @@ async def initialize(
 
 
 def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
-    """Return a hook that notes its changes of the process. Those of an async one step by step:
-    other code runs in between."""
+    """Return a hook that notes its changes of the process; of an async one step by step."""
     changes, source = changes_of(instance), source_of(_written_in(type(instance)))
 
     @functools.wraps(hook)
@@ -159,8 +158,7 @@ def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _watched_by(generation: Generation) -> tuple[Path, ...]:
-    """Return the files that a mod names in `watch`, and the folders in which more of them may
-    appear. Raises HookFailed."""
+    """Return the files that a mod's `watch` names, and folders for more. Raises HookFailed."""
     watch: Any = type(generation.instance).watch
     if hasattr(watch, "__get__"):
         # A method or a property with this name.
@@ -199,8 +197,7 @@ async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
 
 
 async def discard(generation: Generation, limit: float) -> list[BaseException]:
-    """End everything that an instance has started and installed, even one that never served; return
-    every failure."""
+    """End what an instance started and installed, served or not; return every failure."""
     instance = generation.instance
     failures: list[BaseException] = []
     for function in reversed(_closing(instance)):
@@ -222,8 +219,7 @@ async def _call(generation: Generation, hook: Callable[[], Any], name: str, limi
 
 
 def take_back(instance: BaseMod) -> Callable[[], None]:
-    """Take back an instance's changes of the process, before its successor is made; return the
-    function that restores them."""
+    """Take back an instance's changes before its successor is made; return their undo."""
     changes = changes_of(instance)
     changes.detach()
     return changes.attach
@@ -262,8 +258,7 @@ def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
 
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:
-    """Cancel the tasks that a generation started and that still run; return those that do not end
-    in `limit` seconds."""
+    """Cancel a generation's running tasks; return those that do not end in `limit` seconds."""
     # Those of a constructor were started before their owner was known.
     known = {*generation.tasks, *generation.instance._tasks}
     tasks = [each for each in known if not each.done() and each is not asyncio.current_task()]
@@ -310,8 +305,7 @@ def runs_hook(frames: Iterable[FrameType]) -> bool:
 
 
 def stack_of(work: asyncio.Future[Any]) -> list[FrameType]:
-    """Return the stack of a task that calls a hook, into the task in which that hook runs;
-    outermost frame first."""
+    """Return a hook task's stack, into the task in which the hook runs; outermost first."""
     found = list(frames_of(work)) if isinstance(work, asyncio.Task) else []
     inner = next((each.f_locals.get("task") for each in found if each.f_code is _in_time.__code__), None)
     found += frames_of(inner) if isinstance(inner, asyncio.Task) else ()
@@ -355,8 +349,7 @@ async def _ends(task: asyncio.Future[Any], seconds: float) -> bool:
 
 
 async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Return the result of `answer`, or its exception, which must neither reach the loop nor count
-    as our own cancelling."""
+    """Return `answer`'s result, or its exception, kept from the loop and our own cancelling."""
     try:
         return await answer, None
     except Exception:
@@ -386,8 +379,7 @@ def take_manifest(mod_class: type[BaseMod], manifest: Manifest | None) -> None:
 
 
 def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
-    """Return the pydantic model that a mod declares for its configuration: `Config` in its class,
-    else in its module."""
+    """Return a mod's configuration model: `Config` in its class, else in its module."""
     found = (getattr(each, "Config", None) for each in (mod_class, module))
     return next((each for each in found if is_model(each)), None)
 

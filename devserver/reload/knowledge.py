@@ -244,8 +244,7 @@ class Knowledge:
         }
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
-        """Return the mods that a change may concern whose own source is gone, and that are not
-        found elsewhere either."""
+        """Return the changed mods whose own source is gone, and that are nowhere else."""
         graph = self._graph()
         concerned = frozenset(graph.affected(stale))
         entries = [(mod, graph[mod.entry].path) for mod in live if mod.entry in concerned]
@@ -263,8 +262,7 @@ class Knowledge:
         return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
     def use_lock(self) -> str:
-        """Use the packages that the lock on disk names, and note the differences; return why that
-        cannot be, or ""."""
+        """Use the packages of the lock on disk, and note what differs; return why not, or ""."""
         environment, found = self._environment, self._environment.look()
         self._lock = LockNews(problem="nothing has changed")
         if found.digest == environment.digest and not (environment.lacks and found.installed is not None):
@@ -338,8 +336,7 @@ class Knowledge:
         return "" if place is None else f" ({self._roots.shown(place.file)}:{place.line})"
 
     def watched_for(self, mod_path: str) -> tuple[Path, ...]:
-        """Return the files that network.yaml names as sources of a mod, with the listings of their
-        folders."""
+        """Return the files that network.yaml names as a mod's sources, and their folders."""
         spec = self.specs.get(module_of(mod_path))
         return hooks.matching(self._roots.workspace, spec.watch) if spec is not None and spec.watch else ()
 
@@ -376,8 +373,7 @@ class Knowledge:
     # Versions beside a mod
 
     def pin(self, main: Generation) -> None:
-        """Let saves of a mod go to a line of it: the sources that it runs, and may still import,
-        stay unchanged."""
+        """Let saves of a mod go to a line of it: the sources that it runs stay as they are."""
         plain = main.code or module_of(main.mod_path)
         graph, loaded = self._modules.graph(), self._modules
         own = [each for name in graph if (each := loaded.get(name)) is not None and _is_inside(name, plain)]
@@ -422,8 +418,7 @@ class Knowledge:
         return {path: disk for path, (was, disk) in self._undone.items() if path in loaded and loaded[path] == was}
 
     def _reads_of_live(self) -> dict[Path, Digest | None]:
-        """Return the data files that mods read in `initialize()`; asked for often, and other ones after
-        a commit alone."""
+        """Return the data files that mods read in `initialize()`; gathered once a commit."""
         commits = self._registry.commits
         if self._reads[0] != commits:
             live = (each for each in self._registry.live if each.reads)
@@ -514,8 +509,7 @@ class Knowledge:
         }
 
     def _held_back(self) -> dict[Path, Digest | None]:
-        """Return the sources that differ on disk of mods that have not failed: they were held with
-        one that shares these."""
+        """Return differing sources of mods that have not failed: they waited for one of these."""
         graph, stale = self._modules.graph(), self._modules.stale(self._differing)
         mods = [each for each in self._registry.live if each.mod_path not in self.failed] if stale else []
         needed = {name for each in mods for name in graph.closure(each.entry)}

@@ -26,8 +26,7 @@ class LiveMods:
         return tuple([each.planned if _is_as(each.planned, each) else self.of(each) for each in self._registry.live])
 
     def of(self, generation: Generation) -> LiveMod:
-        """Return a generation as plans know it; made once, and again when its configuration or
-        place has changed."""
+        """Return a generation as plans know it; made again if its configuration changed."""
         if label_of(generation.mod_id) is not None:
             # Facts about a line change with each event.
             slot = self._registry.find(generation.mod_path)

@@ -70,8 +70,7 @@ class Locator:
         return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
 
     def _installed_line(self, path: str) -> Located:
-        """Return a version from an index, which lies apart and has a name of its own: only what is
-        locked is there."""
+        """Return a version from an index, which lies apart: only what is locked is there."""
         folder = self._environment.folder_of(path)
         if folder is None:
             raise not_installed(path, self._roots, self._environment)

@@ -1,5 +1,4 @@
-"""Packages from outside the workspace: what a trigger brings of them, and what a changed lock means
-for the mods that run."""
+"""Packages from outside: what a trigger brings of them, and what a lock means for mods."""
 
 from __future__ import annotations
 

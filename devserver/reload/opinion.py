@@ -48,8 +48,7 @@ class SecondOpinion:
         self._ask_restart = ask_restart
 
     async def on(self, outcomes: list[Outcome], limits: Limits) -> list[Outcome]:
-        """Return the outcomes without reloads that load in a fresh process: those wait for a
-        restart, which is asked for."""
+        """Return the outcomes but reloads that load in a fresh process: they wait for a restart."""
         doubtful = [each for each in outcomes if _may_be_ours(each)]
         rehearse = self._restarts.rehearse
         if not doubtful or rehearse is None or self._knowledge.config.restart.policy is RestartPolicy.NEVER:
@@ -78,8 +77,7 @@ class SecondOpinion:
     def _act_on(
         self, trial: asyncio.Future[bool], doubtful: Sequence[Outcome], attempts: Mapping[str, Attempt | None]
     ) -> bool:
-        """Let a restart apply mods that have failed in this process alone, unless they were tried
-        again; return whether it does."""
+        """Let a restart apply mods that failed in this process alone; return whether it does."""
         failed = self._knowledge.failed
         if any(failed.get(path) is not attempt for path, attempt in attempts.items()):
             return False

@@ -78,8 +78,7 @@ def keys_named(outcome: Outcome) -> set[str]:
 
 
 def with_holders(outcome: Outcome, holders: tuple[Holder, ...]) -> Outcome:
-    """Return an outcome with the holders of the code that it has replaced, but for those that its
-    note names already."""
+    """Return an outcome with the holders of its replaced code that its note does not name."""
     others = [each for each in holders if each.what not in keys_named(outcome)]
     if not others:
         return outcome
@@ -123,8 +122,7 @@ _VERBS = {
 
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:
-    """Return the answer to the caller that asked for one mod, by path or id; others may have been
-    reloaded with it."""
+    """Return the answer to the caller that asked for one mod: others may go with it."""
     named = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
     outcome = next(named, done.outcomes[0])
     data = {

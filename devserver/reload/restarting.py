@@ -29,8 +29,7 @@ from devserver.sources.files import sources_now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A mod that ran in the image before this one: its state, and what is needed to load it if no
-    file lists it."""
+    """A mod of the image before this one: its state, and what loads it if no file lists it."""
 
     mod_path: str
     generation: int
@@ -164,8 +163,7 @@ class Restarting:
         return packed
 
     def former(self, mod_path: str) -> dict[Path, bytes]:
-        """Return the sources that a mod ran in the image before, if it has not been loaded since and others are on
-        disk now."""
+        """Return the sources that a mod ran in the image before, if others are on disk now."""
         arrival = self.arrivals.get(module_of(mod_path))
         found = {} if arrival is None else {Path(path): (data, was) for path, data, was in arrival.sources.values()}
         now = sources_now(found)
@@ -189,14 +187,12 @@ class Restarting:
         return tuple(each for each in self.arrivals.values() if not each.listed and not each.came_with)
 
     async def give_state(self, generation: Generation, limit: float) -> str:
-        """Give a mod that is being loaded its state of the image before; return the result, "" if
-        it has none."""
+        """Give a mod its state of the image before; return the result, "" if it has none."""
         arrival = self.arrivals.get(module_of(generation.mod_path))
         return "" if arrival is None else await unpack_state(generation, arrival.state, limit)
 
     def told(self, outcome: Outcome) -> Outcome:
-        """Return the outcome of a load as people see it: a mod that ran before has been reloaded,
-        by a restart."""
+        """Return a load's outcome as people see it: a restart has reloaded a known mod."""
         arrival = self.arrivals.get(module_of(outcome.mod_path))
         if arrival is None or outcome.action is not Action.LOAD:
             return outcome

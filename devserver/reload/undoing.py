@@ -63,8 +63,7 @@ class Undoing:
         return self.possible(redo=redo).keys() >= set(mods)
 
     def came(self, arrival: Arrival, outcome: Outcome) -> None:
-        """Note a mod that ran in the image before and runs again: its differences can be undone, as
-        a reload of it."""
+        """Note a mod of the image before that runs again: what differs can be undone."""
         before = {name: Reading(Path(path), data, was) for name, (path, data, was) in arrival.sources.items()}
         loaded = self._modules.digests
         now = {each.path: loaded.get(each.path) for each in before.values()}

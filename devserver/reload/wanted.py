@@ -81,8 +81,7 @@ def wants_of(
 
 
 def _beside(spec: ModSpec, name: str | None, file: str) -> Iterator[Beside]:
-    """Yield the versions from an index that network.yaml wants beside a mod. Raises BadWants where
-    the mod is of none."""
+    """Yield the versions that network.yaml wants beside a mod. Raises BadWants without one."""
     for each in spec.versions:
         if not each.version or not each.enabled:
             continue
@@ -148,8 +147,7 @@ def _with_needed(own: list[_Own], workspace: Path) -> Iterator[_Own]:
 
 
 def _needing(mod: _Own, workspace: Path, lock: Lock, catalogues: Sequence[Catalogue]) -> Needing:
-    """Return the needs of a mod of the workspace for others' code: packages, and distributions of
-    the mods that it requires."""
+    """Return a workspace mod's needs for others' code: packages, and distributions of mods."""
     needs, places = list(mod.declared.packages), []
     for text in mod.declared.requires:
         try:

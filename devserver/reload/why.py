@@ -1,5 +1,4 @@
-"""Why a mod or a package runs or does not: what needs it, what it needs, and what goes with it.
-Changes nothing."""
+"""Why a mod or a package runs or does not: what needs it, and its needs. Changes nothing."""
 
 from __future__ import annotations
 

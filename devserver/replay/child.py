@@ -352,14 +352,12 @@ class Child:
         return {"states": self._apart(lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
 
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return one level of a packed state at `steps`; or, with `since`, its differences from
-        that one."""
+        """Return one level of a packed state at `steps`, or its differences `since` another."""
         return {"look": self._apart(lambda: looked(message), 5.0)}
 
 
 def _run_in_fork(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:
-    """Run a function in a loop that is never closed: the fork ends, and closing would take as long
-    as a handler."""
+    """Run a function in a loop that is never closed: that takes as long as a handler."""
     loop = loop or asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(work)
@@ -465,8 +463,7 @@ class _Storage:
 
 
 def _mark(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return the mark of a folder, which changes with it: each file with its size and the time of
-    its last write."""
+    """Return a folder's mark: each file with its size and the time of its last write."""
     found: dict[str, tuple[int, int]] = {}
     for path, _, names in os.walk(folder):
         for name in names:
@@ -477,8 +474,7 @@ def _mark(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    """Be the replay process of the server that has started this one: folder of network.yaml, folder
-    to write to."""
+    """Be the replay process of this process's server: its folders of network and writing."""
     workspace, folder, parent, network, fresh = sys.argv[1:6]
     if not end_with_parent(int(parent)):
         return

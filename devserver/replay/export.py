@@ -130,8 +130,7 @@ def _checks(pin: Pin, seen: Observation) -> Iterator[str]:
 
 
 def _steady(seen: Observation, noise: frozenset[str]) -> list[tuple[str, Changed]]:
-    """Return the changes of states that each run makes alike, and that a person can read; of the
-    mods that answered."""
+    """Return the changes of states that all runs make and a person can read, by mod."""
     found = []
     answered = {mod_id for mod_id, what in seen.way if what == ANSWERED}
     for mod_id, changes in seen.changed.items():

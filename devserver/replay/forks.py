@@ -23,8 +23,7 @@ class Failed(Exception):
 
 
 def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
-    """Return the result of `work`, by way of JSON of at most so many bytes. Raises Failed without a
-    result within `seconds`."""
+    """Return the result of `work`, as bounded JSON. Raises Failed if it takes too long."""
     return _Fork(sandbox, work, most).result(seconds)
 
 

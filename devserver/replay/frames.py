@@ -53,8 +53,7 @@ def write_answer(descriptor: int, answer: dict[str, Any]) -> None:
 
 
 async def read_answer(stream: asyncio.StreamReader) -> dict[str, Any]:
-    """Read an answer of the replay process. Raises IncompleteReadError if it has ended, ValueError
-    for nonsense."""
+    """Read an answer of the replay process. Raises IncompleteReadError at its end, ValueError."""
     size = _HEAD.unpack(await stream.readexactly(_HEAD.size))[0]
     if size > MOST_BYTES:
         raise ValueError(f"an answer of {size} bytes")

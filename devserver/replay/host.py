@@ -119,8 +119,7 @@ class Host:
     async def ask(
         self, code: Code, config: NetworkConfig, message: Mapping[str, Any], seconds: float
     ) -> dict[str, Any]:
-        """Ask a question about this code. Raises ReplayFailed; a refusal of the process itself is
-        in `cannot`."""
+        """Ask a question about this code. Raises ReplayFailed; a refusal is in `cannot`."""
         async with self._lock:
             if self.off:
                 raise ReplayFailed(self.off)
@@ -175,8 +174,7 @@ class Host:
             await process.end()
 
     async def _following(self, code: Code, config: NetworkConfig) -> _Process:
-        """Return the process, running this code. It is started again once if it cannot be brought
-        there in place."""
+        """Return the process, running this code; started again once if it has to be."""
         if self._process is not None and self._rules != config.replay:
             await self.end()
         self._rules = config.replay

@@ -41,8 +41,7 @@ class Files(Protocol):
     def names(self) -> list[str]: ...
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the first bytes of a file. Raises DevServerError for one that others could have
-        written or read."""
+        """Return a file's first bytes. Raises DevServerError if others could write or read it."""
 
     def write(self, name: str, text: str) -> None:
         """Write a file, at once and whole."""

@@ -83,8 +83,7 @@ def do_aside(function: Function, values: Mapping[str, Any], folder: Path, how: A
 
 
 def _forked(forks: ForkServer, descriptors: tuple[int, int, int], how: Aside) -> bytes:
-    """Return the code of a fork that did the work; STALE where another process has to, nothing
-    where it was ended."""
+    """Return the code of a working fork; STALE to use another process, None if ended."""
     try:
         line = forks.fork(*descriptors)
     except OSError:

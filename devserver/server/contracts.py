@@ -163,8 +163,7 @@ class Contracts:
         return before, now
 
     def _senders_and_receivers(self) -> tuple[dict[str, list[str | None]], dict[str, list[str]]]:
-        """Return the senders of the kept events and the agents that got them, by name, the latest first. On a
-        worker thread."""
+        """Return the senders and receivers of the kept events, the latest first. Blocks."""
         senders: dict[str, list[str | None]] = {}
         receivers: dict[str, list[str]] = {}
         for entry in self._recorder.newest():

@@ -271,8 +271,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _is_sound(row: object) -> bool:
-    """Return whether a row has everything that an agent needs, and nothing that
-    `Directory.register` would have refused."""
+    """Return whether a row has all that an agent needs, and `Directory.register` allows."""
     if not isinstance(row, dict):
         return False
     texts = ("agent_id", "secret_sha256", "group", "transport")

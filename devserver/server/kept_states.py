@@ -32,8 +32,7 @@ MOST_VALUES = 50_000
 
 
 class KeptStates:
-    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about a state
-    that cannot be kept."""
+    """Arguments: `workspace`, the folder; `tell`, told why a state cannot be kept."""
 
     def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
         self._workspace = workspace

@@ -122,8 +122,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _processes() -> Iterator[str]:
-    """Return the processes that this one has started, if the system tells; without those of pools,
-    which end with it."""
+    """Return the processes that this one started, if the system tells; without pools'."""
     for listed in Path("/proc/self/task").glob("*/children"):
         try:
             found = listed.read_text().split()

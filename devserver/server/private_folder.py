@@ -18,8 +18,7 @@ class PrivateFolder:
         return names_of_private(self._workspace, inner=self._name)
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Read the first `limit` bytes of a file. Raises DevServerError for one that others could
-        have written or read."""
+        """Read `limit` bytes of a file. Raises DevServerError if others could write or read it."""
         return read_private(self._workspace, name, limit, inner=self._name)
 
     def write(self, name: str, text: str) -> None:

@@ -27,8 +27,7 @@ _OF_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 @dataclass(slots=True)
 class Program:
-    """A running program. `output` is the end of its pipe, not blocking; `sources` the digest of its
-    sources at its start."""
+    """A running program. `output`: the end of its pipe; `sources`: their digest at its start."""
 
     file: str
     pid: int

@@ -63,8 +63,7 @@ class Recording:
         return None if self._file is None else self._file.shown
 
     async def start(self) -> str:
-        """Record from now on; return the file. Raises DevServerError if that is already done, or
-        impossible; OSError."""
+        """Record from now on; return the file. Raises DevServerError if impossible; OSError."""
         if self._file is not None:
             raise DevServerError(f"a session is recorded already: {self._file.shown}")
         # Here and not above: most runs record nothing.
@@ -134,8 +133,7 @@ class Recording:
             self._follow(file, 0)
 
     def stop(self) -> dict[str, Any] | None:
-        """End the session; return its `path` and the numbers of its `events` and `bytes`; None if
-        there was none."""
+        """End the session; return its `path`, `events` and `bytes`; None if there was none."""
         file, self._file = self._file, None
         if file is None:
             return None

@@ -34,8 +34,7 @@ T = TypeVar("T")
 
 
 class Redactor:
-    """Arguments: `token`, which is hidden everywhere, as are `more`; `is_known`, whether a digest
-    is that of a live secret."""
+    """Arguments: `token` and `more` are hidden; `is_known`: whether a digest is a secret's."""
 
     def __init__(self, token: str, is_known: Callable[[str], bool], more: tuple[str, ...] = ()) -> None:
         self._tokens = (token, *more)

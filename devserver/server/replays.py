@@ -259,8 +259,7 @@ class Replays:
         return pin.last
 
     def _missing(self, pin: Pin) -> str | None:
-        """Return why a pin has no result now: a mod that takes part does not run there, or no mod
-        handles the event."""
+        """Return why a pin has no result: a needed mod does not run, or no mod handles it."""
         failed = [f"{mod_id}: {why}" for mod_id, why in self._host.failed.items() if mod_id in pin.generations]
         if failed:
             return "; ".join(failed)

@@ -84,8 +84,7 @@ class RestartInPlace:
         self._insisted.set()
 
     async def run(self) -> None:
-        """Replace the image. Returns if that is impossible; the reason is told, and everything runs
-        as before."""
+        """Replace the image. Returns if that is impossible: the reason is told."""
         parts = self._parts
         paused = time.time()
         parts.connections.pause()
@@ -138,8 +137,7 @@ class RestartInPlace:
             os.close(memory)
 
     async def _drain(self) -> None:
-        """Wait for handlers in flight up to the limit, name them while that takes long, then end
-        the rest."""
+        """Wait for handlers up to the limit, name slow ones, then end the rest."""
         limit = self._parts.network.config.restart.drain
         latest = time.monotonic() + limit
         quiet = asyncio.ensure_future(self._quiet(limit))

@@ -1,5 +1,4 @@
-"""The parts of a run that a restart in place needs: what survives, the rehearsal, and why a start
-would fail now."""
+"""What a restart in place needs of a run: what survives, the rehearsal, why a start fails."""
 
 from __future__ import annotations
 

@@ -55,8 +55,7 @@ class RunOptions:
         )
 
     def with_address(self, config: NetworkConfig) -> NetworkConfig:
-        """Return network.yaml with the address of this run. With access from other machines,
-        secrets are verified."""
+        """Return network.yaml with this run's address; from outside, secrets are verified."""
         host = config.host if self.host is None else self.host
         port = config.port if self.port is None else self.port
         return replace(config, host=host, port=port, verify_secrets=config.verify_secrets or bool(self.allow_host))

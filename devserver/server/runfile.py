@@ -98,8 +98,7 @@ class Claim:
         self.taken = False
 
     def take(self) -> bool:
-        """Take them; return whether no other process has them. On a file system without locks no
-        other can have one."""
+        """Take them; return whether no other process has them, as far as the system locks."""
         try:
             with _folder(self._workspace, make=True) as folder:
                 _ignore_by_git(folder)
@@ -128,8 +127,7 @@ class Claim:
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a file; return whether it is this process's now. The lock is the process's own: a forked
-    child has none."""
+    """Lock a file; return whether it is ours. The lock is not that of a forked child."""
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -182,8 +180,7 @@ def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> 
 
 
 def create_private(workspace: Path, name: str, *, inner: str) -> int:
-    """Create such a file in a folder in the folder of the server, open to append to. Raises as
-    `write_private`."""
+    """Create such a file in a folder of the server's, to append. Raises as `write_private`."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _folder(workspace, make=True) as folder:
         _ignore_by_git(folder)

@@ -190,8 +190,7 @@ class Saves:
         return done
 
     async def apply(self) -> tuple[PlanDone, ...]:
-        """Apply the held saves, and go on holding later ones: network.yaml first, then all files as
-        one plan."""
+        """Apply the held saves and hold later ones: network.yaml first, then one plan."""
         if not self.waiting:
             self._tell(Notice("no save waits", calm=True))
         return await self._applied()
@@ -208,8 +207,7 @@ class Saves:
         return tuple([await self._network.submit(each) for each in triggers])
 
     def _was_shown(self, config: NetworkConfig) -> bool:
-        """Return whether people have seen the effects; otherwise those that want to are shown them,
-        and it stays held."""
+        """Return whether people have seen the effects; else show them, and hold it."""
         plan = self._network.plan(ConfigChanged(config))
         if not self._asks(config, plan) or _seen_of(plan) == _seen_of(self._shown):
             return True

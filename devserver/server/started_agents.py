@@ -127,8 +127,7 @@ class StartedAgents:
                 await self._bring(file)
 
     async def _bring(self, file: str) -> None:
-        """Start a program for the first time, or again if its sources on disk differ from the last
-        attempt."""
+        """Start a program, or again if its sources differ from the last attempt."""
         place = self._workspace / file
         digest = await run_in_thread(sources_digest, place)
         if self._tried.get(file) == digest:

@@ -119,15 +119,13 @@ class Standing:
         return {"outcome": outcome, "failed": known.failed, "raised": known.raised}
 
     def changed(self, mod_id: str, revision: int) -> bool:
-        """Return whether any fact of a mod changed after a revision; of an unknown one, whether
-        that is the first."""
+        """Return whether a mod changed after a revision; an unknown one has, after 0 alone."""
         with self._lock:
             known = self._known.get(mod_id)
         return revision == 0 if known is None else known.revision > revision
 
     def down(self, wanted: set[str], live: set[str]) -> list[Row]:
-        """Return the mods (paths) that are wanted and do not run: they could not be loaded, or wait
-        for something."""
+        """Return the wanted mods (paths) that do not run: they failed, or wait."""
         with self._lock:
             known = self._known.items()
             found = [
@@ -242,15 +240,13 @@ def _restart_needed(network: AgentNetwork) -> Row | None:
 
 
 def editor_link(settings: Settings | None, path: Path) -> Row | None:
-    """Return the way in which a browser opens a file in the chosen editor: `pattern`, and the
-    `root` of the shown paths."""
+    """Return how a browser opens a file in the chosen editor: `pattern`, and paths' `root`."""
     pattern = link_of(chosen_editor(settings["editor"] if settings is not None else None, os.environ))
     return None if pattern is None else {"pattern": pattern, "root": str(path.resolve().parent)}
 
 
 def catalogue_of(network: AgentNetwork) -> Row:
-    """Return the handlers of each mod that runs, and the schema of its configuration if it declares
-    a model."""
+    """Return the handlers of each mod that runs, and its configuration's schema, if any."""
     return {
         "mods": [
             {
@@ -280,8 +276,7 @@ def _running(row: Row, held: Mapping[str, int], standing: Standing, *, is_wanted
 
 
 def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
-    """Return an agent that is connected now, or whose identity is known and that may come back;
-    `waiting`: events for it."""
+    """Return an agent that is connected or may come back; `waiting`: events for it."""
     connected, waiting = network.directory.is_connected(agent), len(agent.outbox)
     row = {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
     return row | ({"host": agent.host} if agent.host else {})

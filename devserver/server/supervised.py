@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from devserver.sources.roots import Roots
 
 VARIABLE = "OA_DEV_SUPERVISED"
-"""The variable with which a supervisor hands things on. Removed from the environment at once:
-children must not inherit it."""
+"""The variable that a supervisor hands on, removed at once: no child inherits it."""
 
 ENTRUSTED, PARTED = b"listening", b"parted"
 """Messages to the supervisor: this is the listening socket; the coming end is a clean one."""
@@ -77,8 +76,7 @@ class Crash:
 
 
 def _belongs(file: Path, entry: Path) -> bool:
-    """Return whether a file is part of the mod whose entry module is `entry`: itself, or a file in
-    its own package."""
+    """Return whether a file is a part of the mod with that entry module."""
     if entry.name not in ("mod.py", "__init__.py"):
         return file == entry
     return file.is_relative_to(entry.parent)
@@ -168,8 +166,7 @@ class Supervised:
             socket.send_fds(self._line, [ENTRUSTED + f" {host} {port}".encode()], [listening.fileno()])
 
     def again(self) -> tuple[dict[str, str], list[int]]:
-        """Return what the next image of this process needs to be supervised as well: variables, and
-        descriptors."""
+        """Return what the next image needs to be supervised: variables, and descriptors."""
         handed: dict[str, Any] = {}
         if self._line is not None:
             handed["line"] = self._line.fileno()

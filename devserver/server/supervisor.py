@@ -63,8 +63,7 @@ class Supervisor:
         self._began: float | None = process_began()
 
     def run(self) -> int:
-        """Run the server until it ends cleanly, is asked to, or has crashed three times in 30 s;
-        return its exit code."""
+        """Run the server until it ends, is asked to, or crashed thrice in 30 s; return its code."""
         with _signals_held(), _terminal_kept() as restore_terminal, tempfile.TemporaryFile() as words:
             while True:
                 began = time.time()
@@ -112,8 +111,7 @@ class Supervisor:
         )
 
     def _heard(self, line: socket.socket) -> bool:
-        """Return the messages of the server: the socket that it listened on; whether its end was a
-        clean one."""
+        """Return the server's messages: its listening socket; whether its end was clean."""
         parted = False
         while True:
             try:

@@ -19,8 +19,7 @@ from devserver.server.runfile import Claim, read_run_file, remove_run_file, writ
 
 
 class WorkspaceFiles:
-    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about values that
-    cannot be kept."""
+    """Arguments: `workspace`, the folder; `tell`, told why values cannot be kept."""
 
     def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
         self._workspace = workspace
@@ -42,8 +41,7 @@ class WorkspaceFiles:
         return self._claim.taken
 
     def hand_over(self) -> int | None:
-        """Write the last changes, and leave the files to the next image of this process; return its
-        claim, if it has one."""
+        """Write the last changes; leave the files to the next image; return its claim, if any."""
         self._identities.close()
         return self._claim.descriptor
 

@@ -105,8 +105,7 @@ def _with_packages(declared: Declarations, text: str, file: Path) -> Declaration
 
 
 def _end_of(lines: Sequence[str], begin: int) -> int | None:
-    """Return the index of the last line of a block: the last `# ///` among the comment lines that
-    follow, as in the PEP."""
+    """Return the last line's index of a block: its last `# ///`, as in the PEP."""
     last = None
     for number in range(begin + 1, len(lines)):
         if not (lines[number] == "#" or lines[number].startswith("# ")):
@@ -116,8 +115,7 @@ def _end_of(lines: Sequence[str], begin: int) -> int | None:
 
 
 def _dependencies(toml: str) -> tuple[str, ...]:
-    """Return the `dependencies` of a block. Raises ValueError (TOMLDecodeError too) if they are not
-    a list of texts."""
+    """Return a block's `dependencies`. Raises ValueError if they are not a list of texts."""
     import tomllib  # few sources have such a block
 
     found = tomllib.loads(toml).get("dependencies", [])
@@ -127,8 +125,7 @@ def _dependencies(toml: str) -> tuple[str, ...]:
 
 
 def line_of(text: str, lines: Sequence[str], begin: int = 0) -> int:
-    """Return the number (from 1) of the first line from index `begin` on that has a text in quotes;
-    else that of `begin`."""
+    """Return the first line (from 1) from `begin` on with a quoted text; else `begin`'s."""
     quoted = (f'"{text}"', f"'{text}'")
     found = (number for number in range(begin, len(lines)) if any(each in lines[number] for each in quoted))
     return next(found, begin) + 1

@@ -38,8 +38,7 @@ recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_rea
 
 
 held: dict[Path, bytes] = {}
-"""Sources that count as on disk with these contents, whatever is there: one process runs the
-sources of another one."""
+"""Sources that count as on disk, whatever is there: a process runs another's sources."""
 
 
 @contextmanager
@@ -128,8 +127,7 @@ def is_gone(path: Path) -> bool:
 
 
 def sources_now(paths: Iterable[Path]) -> Sources:
-    """Return the digests on disk at each path; unreadable files count as absent here: the attempt
-    to load them says why."""
+    """Return the digests on disk at each path; unreadable files count as absent here."""
     found: dict[Path, Digest | None] = {}
     for path in paths:
         try:

@@ -29,8 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """One module: its source, the absolute names that it may import, and `order`, the position in
-    which its import started."""
+    """One module: its source, the absolute names it may import, its place in the order."""
 
     name: str
     path: Path
@@ -80,8 +79,7 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return tuple(name for cycle in cycles for name in sorted(cycle, key=self._began))
 
     def why(self, name: str, changed: Iterable[str]) -> tuple[str, ...]:
-        """Return the shortest chain from a changed module to `name`, each imported by the next;
-        empty without one."""
+        """Return the shortest chain of imports from a changed module to `name`, or nothing."""
         before: dict[str, str | None] = dict.fromkeys(sorted(changed))
         pending = deque(before)
         while pending and name not in before:
@@ -93,8 +91,7 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return tuple(_backwards(name, before)) if name in before else ()
 
     def _began(self, name: str) -> tuple[int, int, str]:
-        """Return when the import of a module began; never before that of its packages, which may
-        have been executed again."""
+        """Return when a module's import began; never before its packages', if these ran again."""
         orders = [self[each].order for each in (*ancestors(name), name) if each in self]
         return max(orders), name.count("."), name
 

@@ -59,8 +59,7 @@ _RULE_OF_FILE: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 def is_environment(names: Collection[str]) -> bool:
-    """Return whether a directory with these entries is a virtual environment of venv or conda,
-    whatever its name."""
+    """Return whether a directory with these entries is a virtual environment (venv, conda)."""
     return "pyvenv.cfg" in names or "conda-meta" in names
 
 
@@ -275,8 +274,7 @@ class Explainer:
         self._told: dict[Path, float] = {}
 
     def explain(self, same: Collection[Path], others: Collection[Path], rules: Rules, now: float) -> None:
-        """Tell of sources whose content did not change, and of `others`, which are not sources.
-        `now` is in seconds."""
+        """Tell of unchanged sources, and of `others`, not sources. `now` is in seconds."""
         self._told = {path: at for path, at in self._told.items() if now - at < _TOLD_AGAIN_AFTER}
         by_rule: dict[str, list[Path]] = {}
         for path in sorted({*same, *others} - self._told.keys()):

@@ -133,8 +133,7 @@ class Memory:
         (self._due.discard if at is None else self._due.add)(path)
 
     def signatures(self, *, absent: bool = True) -> dict[Path, Signature | None]:
-        """Return the signature of each source that has been looked at; on demand without those that
-        were `absent`."""
+        """Return each looked-at source's signature; on demand without the `absent` ones."""
         return {
             path: each.signature
             for path, each in self._known.items()

@@ -220,8 +220,7 @@ class Notifier:
             listener.ended.set()
 
     def _pass_on(self, watcher: RustNotify, listener: _Listener) -> None:
-        """Tell of notifications until the end, or until a file name that is not text has broken the
-        watcher."""
+        """Tell of notifications until the end, or until a name that is not text breaks it."""
         try:
             while isinstance(changes := watcher.watch(_DEBOUNCE_MS, STEP_MS, 0, listener.stop), set):
                 listener.call(self._woken, {path for _, path in changes})

@@ -42,8 +42,7 @@ class Roots:
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
         self._installed: dict[Path, frozenset[str]] = {}
-        """The folders of packages that mods run from, the current one first, with the top names
-        that belong to mods."""
+        """The folders of packages that mods run from, the current first, with mods' top names."""
         self._current: Path | None = None
 
     @property
@@ -77,8 +76,7 @@ class Roots:
             self._forget()
 
     def use_installed(self, folder: Path | None, tops: Iterable[str]) -> None:
-        """Let these top modules and packages of a folder be sources. Modules that run from other
-        folders stay sources."""
+        """Let these tops of a folder be sources. Modules from other folders stay sources."""
         self._current = None if folder is None else folder.resolve()
         if self._current is not None:
             others = {path: names for path, names in self._installed.items() if path != self._current}

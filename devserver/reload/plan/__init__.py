@@ -206,8 +206,7 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
 
 
 def _is_added(spec: ModSpec, live: LiveMod | None, situation: Situation) -> bool:
-    """Return whether network.yaml asks for a mod that does not run; a line that a person has ended
-    does not come back on its own."""
+    """Return whether network.yaml asks for a mod that does not run, but for ended lines."""
     return live is None and situation.ended.get(spec.path) != spec
 
 

@@ -68,8 +68,7 @@ def _missing(steps: Iterable[Step], situation: Situation) -> list[Hold]:
 
 
 def _refused(steps: Iterable[Step], plan: Plan, situation: Situation, refused: Mapping[str, str]) -> list[Hold]:
-    """Return the reloads of mods whose new source needs something missing, or brings a version that
-    does not suit another."""
+    """Return the reloads of mods whose new source needs something, or does not suit another."""
     brought = _brought(plan)
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = []
@@ -115,8 +114,7 @@ def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation)
 
 
 def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
-    """Return the plan with reloads that need a mod which it loads behind that load; they are
-    skipped if it fails."""
+    """Return the plan with reloads behind the loads that they need: these may fail."""
     loaded = {module_of(each.mod_path) for each in plan.steps if each.action is Action.LOAD}
     if not loaded:
         return plan
@@ -169,8 +167,7 @@ def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Gr
 
 
 def _waiting_loads(plan: Plan, brought: Collection[str], situation: Situation) -> Loads:
-    """Return the loads of mods that were held or skipped until another one came; one that comes may
-    bring the next."""
+    """Return the loads of mods that waited for another one; each may bring the next."""
     leaving = [step.mod_id for step in plan.steps if step.action is Action.UNLOAD]
     found = Loads(situation, leaving, brought=set(brought))
     found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})

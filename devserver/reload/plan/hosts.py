@@ -17,8 +17,7 @@ from devserver.reload.plan.situation import Situation
 
 
 def host_of(spec: ModSpec | None, situation: Situation) -> str:
-    """Return the host that network.yaml wants a mod on, or that has taken it over; nothing for the one
-    that makes plans."""
+    """Return the host that network.yaml wants a mod on, or that took it; "" for the author."""
     if not situation.here or spec is None or spec.runs_on == situation.here:
         return ""
     if module_of(spec.path) in situation.taken:
@@ -27,8 +26,7 @@ def host_of(spec: ModSpec | None, situation: Situation) -> str:
 
 
 def move(mod: LiveMod, spec: ModSpec, situation: Situation) -> Step | None:
-    """Return the step that brings a mod to the host which network.yaml wants it on now; None where
-    it is there."""
+    """Return the step that brings a mod to its host of network.yaml, or None."""
     wanted = host_of(spec, situation)
     if not situation.here or mod.line is not None or wanted == mod.host:
         return None

@@ -54,8 +54,7 @@ class Loads:
         return tuple(Group((step,), self.needs(step)) for step in self.steps)
 
     def bring(self, steps: Iterable[Step]) -> None:
-        """Add loads of these mods and of all that they need, in the order of need; a hold for
-        each that is impossible."""
+        """Add loads of these mods and their needs, in order; a hold for each impossible one."""
         wanted = {module_of(step.mod_path): step for step in steps}
         needs = coming(wanted, self.situation, self.leaving, self.brought)
         wanted |= {
@@ -81,8 +80,7 @@ class Loads:
         return [path for path in order if path not in circular]
 
     def add(self, step: Step) -> None:
-        """Add a load, or a hold with the reason; the reason of an automatic one is told by the mods
-        that need it."""
+        """Add a load, or a hold with the reason, which those that need it tell."""
         problem = self._problem(step)
         if problem is None:
             self.take(step)
@@ -131,8 +129,7 @@ class Loads:
 
 
 def brought_needs(path: str, brought: Collection[str], situation: Situation) -> dict[str, str]:
-    """Return the mods that a mod needs and that a plan has to bring, because their running versions
-    do not suit."""
+    """Return the needed mods that a plan has to bring: running versions do not suit."""
     needs = required(declared(path, situation).requires)
     names = ((module_of(each.path), each) for each in needs)
     return {name: str(each) for name, each in names if name in brought and not _runs_already(name, each, situation)}
@@ -152,8 +149,7 @@ def loads(
     leaving: Collection[str] = (),
     brought: Collection[str] = (),
 ) -> Loads:
-    """Return loads of these mods and of their needs, in the order of need, and a hold for each that
-    cannot be loaded."""
+    """Return loads of these mods and their needs, in order, and holds for the others."""
     found = Loads(situation, leaving, brought=set(brought))
     found.bring(load_step(each, reason if isinstance(reason, str) else reason(each), listed=listed) for each in wanted)
     return found

@@ -24,8 +24,7 @@ from devserver.sources.declarations import read_declarations
 
 
 def declared(path: str, situation: Situation) -> Declarations:
-    """Return the declarations of a mod after a plan has loaded its source on disk; its present ones
-    if that does not change."""
+    """Return a mod's declarations after a plan, which may load its source on disk."""
     return situation.declared.get(path) or _as_it_runs(situation.at(path))
 
 
@@ -163,8 +162,7 @@ def _why_not(path: str, situation: Situation, refused: Mapping[str, str]) -> str
 
 
 def _requires(mod: LiveMod, situation: Situation, brought: Collection[str]) -> Sequence[str]:
-    """Return the needs of a live mod after a plan has brought these: those of its source on disk if
-    it is one of them."""
+    """Return a live mod's needs after a plan, which may load its source on disk."""
     path = module_of(mod.mod_path)
     return declared(path, situation).requires if path in brought else mod.requires
 
@@ -258,8 +256,7 @@ def in_a_circle(cycle: Sequence[str], situation: Situation) -> str:
 
 
 def unmet_packages(path: str, situation: Situation) -> dict[str, str]:
-    """Return the packages that a mod declares and that an import would not get in the declared
-    version, each with why."""
+    """Return the declared packages that an import would not get, each with the reason."""
     said = situation.declared.get(path)
     if said is None:
         return {}
@@ -315,8 +312,7 @@ def cascade(mod: LiveMod, situation: Situation) -> list[LiveMod]:
 
 
 def orphans(situation: Situation) -> list[LiveMod]:
-    """Return the mods that run although no one asks for them and no mod needs them, in the order to
-    unload them."""
+    """Return the mods that no person and no mod needs, in the order to unload them."""
     spare = {module_of(each.mod_path): each for each in situation.live if not _is_wanted(each, situation)}
     if not spare:
         return []

@@ -32,8 +32,7 @@ def reloads(
 
 
 def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: Situation) -> Step:
-    """Return a reload. A listed mod gets its configuration of network.yaml, even if an earlier
-    attempt with that has failed."""
+    """Return a reload. A listed mod gets its configuration of network.yaml, failed or not."""
     spec = situation.listed(mod.mod_path) if mod.listed else None
     config = mod.config if spec is None else spec.config
     return Step(
@@ -49,16 +48,14 @@ def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: 
 
 
 def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) -> tuple[str, ...]:
-    """Return the affected modules that a mod is made from, in order; only that of its class if none
-    is affected."""
+    """Return the affected modules of a mod, in order; that of its class if none is."""
     if mod.entry in affected:
         return tuple(sorted(situation.needs_of(mod) & affected.keys(), key=affected.__getitem__))
     return (mod.entry,) if mod.entry in situation.graph else ()
 
 
 def with_stale(news: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:
-    """Return the changed modules, and all other stale ones of the mods that this reloads: the disk
-    is the truth."""
+    """Return the changed modules, and all stale ones of these mods: the disk is the truth."""
     found = dict(news)
     if situation.stale.keys() <= found.keys():
         return found
@@ -81,8 +78,7 @@ def _also_stale(found: Mapping[str, Path], mods: Iterable[LiveMod], situation: S
 
 
 def own_code(mod: LiveMod, situation: Situation) -> dict[str, Path]:
-    """Return what a reload by hand executes again: the mod's own modules, and changed ones of those
-    that it needs."""
+    """Return what a reload by hand executes: the mod's modules, and changed needed ones."""
     package, graph = mod.code or module_of(mod.mod_path), situation.graph
     own = (
         name

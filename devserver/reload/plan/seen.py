@@ -10,8 +10,7 @@ from devserver.reload.plan.situation import Situation
 
 
 def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
-    """Return the plan to do nothing if a trigger names a generation and another one runs (0: none);
-    None otherwise."""
+    """Return the plan to do nothing if another generation runs than named (0: none), or None."""
     asked = _asked(trigger)
     if asked is None:
         return None

@@ -143,8 +143,7 @@ def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotAppli
 
 
 def taken(wanted: NetworkConfig, running: NetworkConfig) -> tuple[str, ...]:
-    """Return the settings that differ from the running ones and are in effect from now on, each
-    with both values."""
+    """Return the settings that differ and are in effect from now on, with both values."""
     values = ((name, getattr(running, field), getattr(wanted, field)) for field, name in _TAKEN_SETTINGS.items())
     return tuple(text for name, old, new in values for text in _differences(name, _as_written(old), _as_written(new)))
 
@@ -164,8 +163,7 @@ def _as_written(value: Any) -> Any:
 
 
 def _brief(old: Any, new: Any) -> tuple[Any, Any]:
-    """Return both values as people read them. Groups by their names; their contents, passwords
-    above all, are not shown."""
+    """Return both values as people read them: groups by name, never their contents."""
     if not isinstance(old, Mapping):
         return old, new
     names, new_names = ", ".join(old), ", ".join(new)

@@ -1,5 +1,4 @@
-"""Everything that a decision depends on, and the names and sentences that all decisions share.
-Decides nothing itself."""
+"""Everything that a decision depends on, and the names that all decisions share."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ from devserver.sources.graph import Declarations, ModuleGraph
 
 @dataclass(frozen=True, slots=True)
 class Returns:
-    """The effect of an undo on a mod: the generation whose code returns, and the sources that
-    differ from it on disk."""
+    """The effect of an undo on a mod: the returning generation, and sources unlike the disk."""
 
     generation: int
     differing: tuple[Path, ...] = ()
@@ -140,8 +138,7 @@ class Situation:
         return [mod for mod in self.live if module_of(mod.mod_path) in self.retry] if self.retry else []
 
     def needing(self, path: str) -> tuple[LiveMod, ...]:
-        """Return the live mods that need the mod of that path, or will after loading their sources
-        on disk."""
+        """Return the live mods that need the mod of that path, now or by their sources on disk."""
         return tuple(self._needing.get(path, ()))
 
     def needs_of(self, mod: LiveMod) -> frozenset[str]:
