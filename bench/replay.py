@@ -1,4 +1,5 @@
-"""Replay: one event again, a save with pins to the line that tells of them, the process, and what pins cost a save.
+"""Replay: one event again, a save with pins to the line that tells of them, the process, what pins cost a save, how
+long a pin holds the mods, and sessions.
 
 The network is the sample; the sides with and without pins take turns in one run.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import statistics
 import sys
 import tempfile
@@ -23,14 +25,19 @@ from devserver.model.change import FilesChanged
 from devserver.model.event import Event
 from devserver.model.facts import Fact, Replayed
 from devserver.model.principal import LOCAL
+from devserver.network.recorder import Recorder
 from devserver.replay.code import code_now
 from devserver.replay.host import Host
 from devserver.server.private_folder import PrivateFolder
+from devserver.server.recording import Recording
 from devserver.server.replays import Replays
 from devserver.sources.files import sources_now
 
 _ROOT = Path(__file__).parents[1]
 _PINS = 20
+_MIB = 1024 * 1024
+_WINDOW = 1_000
+"""Events of one window."""
 
 
 def measure(options: Options) -> Result:
@@ -80,25 +87,33 @@ async def _measured(folder: Path, options: Options) -> dict[str, Any]:
         await replays.pin(event, name=names[0])
         single = await _single(replays, network, host, options.count(200, 40))
         told, plain, pinned = await _saves(replays, network, folder, facts, tasks, options.count(60, 10))
+        again = await _session(network, host, options.count(10_000, 1_000))
+        bare, recorded = await _recorded(network, recorder, replays, folder, options.count(60, 6))
+        held = await _held(replays, network, event, options.count(5, 2))
     finally:
         await host.end()
         await network.shutdown()
     slower = statistics.median(pinned) / statistics.median(plain)
+    more = [one - other for one, other in zip(recorded, bare, strict=True)]
     return {
         "rows": {
             "one event again, warm": _figures(single),
             "save to the line of its pin": _figures(told),
             "save, nothing replayed": _figures(plain),
             "save, pins replayed behind it": _figures(pinned),
+            "mods held by a pin of 1 MiB": _figures(held),
         },
         "targets": (
             at_most("one event again, warm (p50)", statistics.median(single), 10, "ms"),
             at_most("save to the line of its pin (p50)", statistics.median(told), 60, "ms"),
             at_most("the process is ready", ready, 500, "ms"),
             at_most("memory of the process", rss, 60, "MiB"),
+            at_most("mods held by a pin of 1 MiB (p50)", statistics.median(held), 10, "ms"),
+            at_most("a session, for each event", statistics.median(more), 0.5, "µs"),
+            at_most("10,000 events of a session again", again, 15, "s"),
             Target("a save with pins beside one without", "at most 1.03 times", f"{slower:.3f} times", slower <= 1.03),
         ),
-        "samples": {"single": single, "told": told, "plain": plain, "pinned": pinned},
+        "samples": {"single": single, "told": told, "plain": plain, "pinned": pinned, "held": held, "session": more},
     }
 
 
@@ -128,6 +143,48 @@ async def _single(replays: Replays, network: AgentNetwork, host: Host, times: in
         await host.ask(code, network.config, message, 5.0)
         samples.append((time.perf_counter() - began) * 1000)
     return samples
+
+
+async def _held(replays: Replays, network: AgentNetwork, event: dict[str, Any], times: int) -> list[float]:
+    """The milliseconds that pins of a state of 1 MiB hold the mods."""
+    state = network.mods["mods.wiki"].state
+    state["large"] = [{"number": number, "text": f"{number:0170}"} for number in range(5_300)]
+    size = len(pickle.dumps(state["large"]))
+    assert 0.9 * _MIB < size < _MIB, size
+    held = [float((await replays.pin(event, name=f"large-{number}"))["held_ms"]) for number in range(times)]
+    del state["large"]
+    return held
+
+
+async def _session(network: AgentNetwork, host: Host, count: int) -> float:
+    """The seconds that 10,000 events of a session take, from so many of them."""
+    event = {"event_name": "wiki.page.get", "source_id": "ana", "payload": {"page_path": "home"}}
+    events = [{"event_name": "wiki.page.create", "source_id": "ana", "payload": _PAYLOAD}, *([event] * (count - 1))]
+    began = time.perf_counter()
+    message = {"do": "session", "events": events, "seconds": 5.0, "most_seconds": 600.0}
+    answer = await host.ask(code_now(network.engine), network.config, message, 600.0)
+    assert all(each["success"] for each in answer["all"])
+    return (time.perf_counter() - began) * 10_000 / count
+
+
+async def _recorded(
+    network: AgentNetwork, recorder: Recorder, replays: Replays, folder: Path, rounds: int
+) -> tuple[list[float], list[float]]:
+    """The microseconds an event takes on its thread, in turns without and with a session that is recorded; the thread
+    that writes runs beside it."""
+    recording = Recording(network, recorder, lambda: replays, clean=lambda raw: raw, tell=lambda fact: None)
+    found: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds * 2):
+        is_recorded = number % 4 in (1, 2)
+        if is_recorded:
+            await recording.start()
+        began = time.thread_time()
+        for _ in range(_WINDOW):
+            get = Event(event_name="wiki.page.get", source_id="ana", payload={"page_path": "home"})
+            await network.process_event(get)
+        found[is_recorded].append((time.thread_time() - began) / _WINDOW * 1e6)
+        recording.stop()
+    return found
 
 
 async def _saves(

@@ -21,7 +21,7 @@ from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event
 from devserver.model.trace import MOST_WHOLE, TOOK, WAY, Said
 from devserver.network.accounts import Account
-from devserver.network.way import Ended, Trace, Way, entries_of
+from devserver.network.way import BATCH, Ended, Trace, Way, entries_of
 
 MOST_ROWS = 10_000
 MOST_SECONDS = 600
@@ -31,8 +31,6 @@ MOST_FOLLOWED = 16 * 1024 * 1024
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
-_BATCH = 64
-"""How many ended events are taken in at a time: locks cost as much as the rest."""
 _READ = 160
 """The rough bytes of one note of a delivery."""
 _ENTRY = 41
@@ -70,8 +68,6 @@ class Recorder:
         self._reads: deque[tuple[int, str, int]] = deque(maxlen=MOST_READS)
         self.armed: list[Callable[[], None]] = []
         self._follower: Callable[[list[bytes]], None] | None = None
-        self.batch = _BATCH
-        """The number of ended events that are taken in at a time."""
         self.most_whole = MOST_WHOLE
         """The most bytes of a payload, and of an answer, that are kept beside a row."""
         self.has_stopped = False
@@ -128,13 +124,11 @@ class Recorder:
     # For who asks
 
     def follow(self, follower: Callable[[list[bytes]], None] | None) -> None:
-        """Give `follower` the entry of each event as it ends, whole; None ends that. It returns at
-        once."""
+        """Give `follower` the entries of events that have ended, whole, as they are taken in; None ends that. It
+        returns at once."""
         with self._lock:
             self._take_in()
             self._follower = follower
-            # The file of a killed process has all events until then.
-            self.batch = _BATCH if follower is None else 1
             self.most_whole = MOST_WHOLE if follower is None else MOST_FOLLOWED
 
     def take_in(self) -> None:
@@ -260,8 +254,8 @@ class Recorder:
             self._latest = packed["number"]
             self._numbers = count(self._latest + 1)
             ring = packed["ring"]
-            for place in range(0, len(ring), _BATCH):
-                self._ring.put(ring[place : place + _BATCH])
+            for place in range(0, len(ring), BATCH):
+                self._ring.put(ring[place : place + BATCH])
             self._ring.ended = packed["ended"]
             self._sums.unpack(packed["seconds"])
 

@@ -27,6 +27,8 @@ Ended = tuple[float, tuple[Any, ...], bytes, bytes, bytes]
 """An event that has ended: when (monotonic seconds), its row without the payload, the payload, its answer, and, in the
 place of that, the whole rest of its entry."""
 
+BATCH = 64
+"""How many ended events are taken in at a time: locks cost as much as the rest."""
 _SECRET = b"null"
 _NOTHING = b"{}"
 
@@ -149,7 +151,7 @@ class Trace(Way):
                 recorder.fresh.append((now, row, *self._shown(told)))
             else:
                 recorder.fresh.append((now, row, payload, told, b""))
-            if len(recorder.fresh) >= recorder.batch or recorder.armed:
+            if len(recorder.fresh) >= BATCH or recorder.armed:
                 recorder.settle()
         except Exception as error:
             recorder.stop(error)

@@ -38,7 +38,6 @@ from devserver.model.trace import (
     WAY,
     Said,
 )
-from devserver.network.recorder import rest_of, row_of
 from devserver.replay.plain import is_too_deep
 from devserver.replay.stand import Given
 
@@ -102,9 +101,8 @@ def first_line(
 
 def event_line(entry: bytes) -> bytes:
     """Write the line of an event that has ended, from what the recorder keeps of it."""
-    rest = rest_of(entry)
-    more = json.dumps(rest).encode()[1:] if rest else b"}"
-    return b'{"e":%b%b%b\n' % (row_of(entry), b"," if rest else b"", more)
+    row, _, rest = entry.partition(b"\n")
+    return b'{"e":%b,%b' % (row, rest[1:]) if rest else b'{"e":%b}\n' % row
 
 
 def read_session(stream: BinaryIO) -> Session:

@@ -1,7 +1,7 @@
 """Records a session: every event from now on into a file that `oa-dev replay FILE` runs again.
 
-Lines are made where events end and written by a thread of their own, so that a slow disk delays
-nothing. A full disk ends the recording, and no event; the file is whole up to its last line.
+Lines are made and written by a thread of their own, so that neither that nor a slow disk delays an
+event. A full disk ends the recording, and no event; the file is whole up to its last line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from devserver.ui.words import session_words
 
 FOLDER = "sessions"
 MOST_WAITING = 50_000
-"""The most lines that may wait for the disk."""
+"""The most lines, or batches of events, that may wait for the disk."""
+FLUSH_SECONDS = 0.05
+"""Seconds after which events are written whose batch is not full: those that a killed process may lose."""
 _JOIN_SECONDS = 1.0
 
 
@@ -82,27 +84,16 @@ class Recording:
         first = first_line(self._network.network_name, time.time(), sources, state, begins)
         file = self._opened(handle, f".oa-dev/{FOLDER}/{name}")
         file.put(first)
-        self._follow(file, latest)(early)
+        # The effects of an event that began before are in the states.
+        file.latest = latest
+        self._recorder.follow(file.put)
+        file.put(early)
         return file.shown
 
     def _opened(self, handle: int, shown: str) -> _SessionFile:
-        from devserver.replay.session import MOST_BYTES
-
-        self._file = _SessionFile(handle, shown, MOST_BYTES, clean=self._clean, ended=self._ended)
+        flush = self._recorder.take_in
+        self._file = _SessionFile(handle, shown, clean=self._clean, ended=self._ended, flush=flush)
         return self._file
-
-    def _follow(self, file: _SessionFile, latest: int) -> Callable[[list[bytes]], None]:
-        """Have the events after `latest` written from now on; return the function that writes entries."""
-        from devserver.replay.session import event_line
-
-        def written(entries: list[bytes]) -> None:
-            for each in entries:
-                # The effects of an event that began before are in the states.
-                if number_of(each) > latest:
-                    file.put(event_line(each))
-
-        self._recorder.follow(written)
-        return written
 
     def hand_over(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Stop writing; return the values and the descriptor with which `go_on` continues, in this image or the
@@ -130,7 +121,7 @@ class Recording:
         if values:
             file = self._opened(descriptors[FOLDER], values["path"])
             file.events, file.size = values["events"], values["size"]
-            self._follow(file, 0)
+            self._recorder.follow(file.put)
 
     def stop(self) -> dict[str, Any] | None:
         """End the session; return its `path`, `events` and `bytes`; None if there was none."""
@@ -150,6 +141,7 @@ class Recording:
     def note(self, fact: Fact) -> None:
         """Note a plan that was carried out, for people who read the file. From any thread."""
         if isinstance(fact, PlanDone) and (file := self._file) is not None:
+            self._recorder.take_in()  # what has ended before stands before it
             for each in fact.outcomes:
                 file.put(to_json({"outcome": outcome_to_dict(each)}) + b"\n")
 
@@ -158,6 +150,7 @@ class Recording:
             return
         agent = self._network.directory.agent(agent_id)
         metadata = {} if agent is None else {"metadata": dict(agent.metadata)}
+        self._recorder.take_in()
         file.put(to_json({"agent": agent_id, "came": came, **metadata}) + b"\n")
 
     def _ended(self, why: str) -> None:
@@ -174,55 +167,69 @@ class Recording:
 
 
 class _SessionFile:
-    """A file that a thread appends lines to. `ended` is told there why no more are possible."""
+    """A file that a thread appends lines to. `ended` is told there why no more are possible; `flush` has events put
+    that wait for a full batch."""
 
     def __init__(
         self,
         handle: int,
         shown: str,
-        most: int,
         *,
         clean: Callable[[bytes], bytes],
         ended: Callable[[str], None],
+        flush: Callable[[], None],
     ) -> None:
+        # Here and not above: most runs record nothing.
+        from devserver.replay.session import MOST_BYTES, event_line
+
         self.shown = shown
-        self._most = most
-        self.events = 0
-        self.size = 0
-        self.handle, self._clean, self._ended = handle, clean, ended
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.events = self.size = self.latest = 0
+        self.handle, self._clean, self._ended, self._flush = handle, clean, ended, flush
+        self._most, self._event_line = MOST_BYTES, event_line
+        self._waiting: queue.SimpleQueue[bytes | list[bytes] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="oa-dev session", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        """Have a line written. From any thread; returns at once."""
-        self._lines.put(line)
+    def put(self, written: bytes | list[bytes]) -> None:
+        """Have a line written, or the entries of events after `latest`. From any thread; returns at once."""
+        self._waiting.put(written)
 
     def close(self) -> bool:
         """Write the waiting lines, for at most a second, and end; return whether all are written."""
-        self._lines.put(None)
+        self._waiting.put(None)
         self._thread.join(_JOIN_SECONDS)
         return not self._thread.is_alive()
 
     def _write_all(self) -> None:
         try:
-            while (line := self._lines.get()) is not None:
-                if self._lines.qsize() > MOST_WAITING:
+            while (put := self._next()) is not None:
+                if self._waiting.qsize() > MOST_WAITING:
                     return self._ended("the disk is too slow")
-                if self.size + len(line) > self._most:
+                lines = [put] if isinstance(put, bytes) else self._lines_of(put)
+                if self.size + sum(map(len, lines)) > self._most:
                     return self._ended(f"it has {self._most // 1024 // 1024} MiB, which is the most that is read")
-                self._write(self._clean(line))
+                self._write(self._clean(b"".join(lines)))
+                self.events += isinstance(put, list) and len(lines)
         except OSError as error:
-            # The written part of the last line is cut off again.
+            # What was written of the last lines is cut off again.
             os.ftruncate(self.handle, self.size)
             self._ended(error.strerror or str(error))
         finally:
             os.close(self.handle)
         return None
 
-    def _write(self, line: bytes) -> None:
-        left = memoryview(line)
+    def _next(self) -> bytes | list[bytes] | None:
+        while True:
+            try:
+                return self._waiting.get(timeout=FLUSH_SECONDS)
+            except queue.Empty:
+                self._flush()
+
+    def _lines_of(self, entries: list[bytes]) -> list[bytes]:
+        return [self._event_line(each) for each in entries if number_of(each) > self.latest]
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
         while left:
             left = left[os.write(self.handle, left) :]
-        self.size += len(line)
-        self.events += line.startswith(b'{"e":')
+        self.size += len(data)
