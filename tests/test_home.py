@@ -196,6 +196,28 @@ async def test_what_is_cancelled_there_does_not_cancel_its_caller(house: House) 
         await house.home.run(give_up)
 
 
+async def test_what_is_cancelled_before_it_has_begun_is_told_to_its_caller(house: House) -> None:
+    """A task that never takes a step has an end, too."""
+    entered, go = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        entered.set()
+        go.wait()
+
+    async def cancel_others() -> None:
+        for task in house.home._running:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    blocked = asyncio.create_task(house.home.run(block))
+    await until(entered.is_set)
+    first, second = house.home.call(cancel_others), house.home.call(where)
+    go.set()
+    await asyncio.gather(blocked, first)
+    with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
+        await second
+
+
 async def test_a_blocked_thread_does_not_block_its_callers_loop(house: House) -> None:
     """Others run while one waits for it."""
     entered, go = threading.Event(), threading.Event()

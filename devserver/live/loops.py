@@ -83,19 +83,25 @@ class Crossing:
         self.loop = loop
         self._calls: deque[Callable[[], object]] = deque()
         self._is_woken = False
+        self._is_single = True
+        """Whether the latest call crossed alone."""
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the loop call a function. Raises RuntimeError if the loop is closed.
 
         Call it in a loop: the other loop is woken at the end of this one's turn, so that all calls
-        of a turn cross together. To wake it at once costs a tenth more where 16 clients ask.
+        of a turn cross together. To wake it at once costs a tenth more where 16 clients ask, and
+        saves a turn where one does: the calls before tell.
         """
         if self.loop.is_closed():
             raise RuntimeError("the loop is closed")
         self._calls.append(partial(function, *arguments))
         if not self._is_woken:
             self._is_woken = True
-            asyncio.get_running_loop().call_soon(self.wake)
+            if self._is_single:
+                self.wake()
+            else:
+                asyncio.get_running_loop().call_soon(self.wake)
 
     def wake(self) -> None:
         """Have the loop make the waiting calls, now."""
@@ -109,6 +115,7 @@ class Crossing:
         # Before the calls: a caller that adds one from now on either sees it made here, or wakes
         # the loop again.
         self._is_woken = False
+        self._is_single = len(self._calls) == 1
         try:
             while self._calls:
                 self._calls.popleft()()
@@ -162,9 +169,18 @@ class Passage:
     def _begin(
         self, back: Crossing, done: Done, function: Callable[..., Work[Any]], arguments: tuple[Any, ...]
     ) -> None:
-        task = self.loop.create_task(function(*arguments))
+        task = self.loop.create_task(self._bring(function, arguments))
         self._running[task] = (back, done)
         task.add_done_callback(self._hand_back)
+
+    async def _bring(self, function: Callable[..., Work[Any]], arguments: tuple[Any, ...]) -> None:
+        """Run a function, and hand its result back at once: a callback would wait for a further turn of the loop."""
+        result = await function(*arguments)
+        task = asyncio.current_task(self.loop)
+        assert task is not None
+        task.remove_done_callback(self._hand_back)
+        back, done = self._running.pop(task)
+        _tell(back.call, done, result, None)
 
     def _hand_back(self, ended: asyncio.Task[Any]) -> None:
         back, done = self._running.pop(ended)
