@@ -165,14 +165,16 @@ class Proof:
             # A frame that is about to end, or a callback that the loop still holds.
             await asyncio.sleep(seconds)
             alive = await self._alive(alive)
-        alive = [each for each in alive if each in self._cases]
-        self._settle(cases)
+        self._settle([each for each in cases if each not in alive])
         for case in alive:
             found = await self._holders(case)
             if any(what == census.UNSEEN for _, what in found):
                 await asyncio.sleep(_UNSEEN)
                 found = await self._holders(case) if await self._alive([case]) else []
-            self._name(case, found)
+            # Until its holders are known it is not proven; what was told at once meanwhile is settled.
+            if case in self._cases:
+                self._settle([case])
+                self._name(case, found)
 
     def _settle(self, cases: Sequence[_Case]) -> None:
         """Note the census of these: earlier findings count no more."""

@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devserver import AgentNetwork
+from devserver.loader import census
 from devserver.loader.finder import Execution
 from devserver.model.change import FilesChanged
 from devserver.model.facts import Fact, PlanMade
@@ -101,6 +103,30 @@ async def test_a_list_that_holds_old_code_is_named_and_a_restart_asked_for(here:
     assert here.restarts == [("old code of mods.truth v1 is held by mods.hub.HEARD",)]
     (holder,) = here.network.engine.proof.held["truth"]
     assert (holder.module, holder.generation, holder.what) == ("mods.truth", 1, "mods.hub.HEARD")
+
+
+async def test_code_is_not_proven_gone_while_its_holder_is_looked_for(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the holder has a name, a status that said "proven" would be false."""
+    monkeypatch.setattr("devserver.live.garbage.BOUNDED", 0.0)
+    proven: list[bool] = []
+    search = census.holder_of
+
+    def looked_for(*args: Any) -> str | None:
+        proven.append(here.network.engine.proof.is_proven("truth"))
+        return search(*args)
+
+    monkeypatch.setattr(census, "holder_of", looked_for)
+    subscribes = {"top": "from mods.hub import HEARD", "ask": "HEARD.append(self.ask)"}
+    here.write(1, **subscribes)
+    await here.start(hub="HEARD = []\n")
+    await here.ask()
+    await here.save(here.write(2, **subscribes))
+    await until(lambda: here.restarts)
+    assert proven
+    assert not any(proven)
+    assert here.network.engine.proof.is_proven("truth")
 
 
 async def test_the_line_of_the_reload_says_what_holds_its_old_code(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
