@@ -7,8 +7,10 @@ answers of the control API and answers of commands share. `wire_read` reads them
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
@@ -37,6 +39,7 @@ from devserver.model.facts import (
     Notice,
     Outcome,
     PackagesInstalled,
+    PhaseTook,
     PinReplayed,
     PinResult,
     PlanDone,
@@ -50,7 +53,7 @@ from devserver.model.facts import (
     Stopped,
     Way,
 )
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Step
 
@@ -78,7 +81,7 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
     """Return the lines that tell a fact; `time` is their time in the form of `iso`."""
     match fact:
         case Ready():
-            return (_ready(fact, time),)
+            return (_line("ready", time, fact),)
         case PlanMade():
             return ({"type": "plan", "time": time, **plan_to_dict(fact.plan), "waits": fact.waits},)
         case PlanDone():
@@ -92,7 +95,7 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
         case Ignored():
             return (_line("ignored", time, fact),)
         case ModError():
-            return (_mod_error(fact, time),)
+            return (_line("mod_error", time, fact),)
         case SplitSeen():
             return (_split(fact, time),)
         case Guarded():
@@ -125,11 +128,21 @@ def _line(kind: str, time: str, fact: Any) -> Any:
 
 
 def _values(fact: Any) -> Any:
-    """Return a dataclass as a dictionary and a tuple as a list, all the way down. Only for a fact
-    whose fields are those of its form: what must not be told is left out by name."""
-    if is_dataclass(fact):
-        return {each.name: _values(getattr(fact, each.name)) for each in fields(fact)}
+    """Return a dataclass as a dictionary and a tuple as a list, all the way down.
+
+    Only for a fact whose fields are those of its form: what must not be told is left out by name.
+    """
+    cls: Any = type(fact)
+    if (special := _SPECIAL.get(cls)) is not None:
+        return special(fact)
+    if hasattr(cls, "__dataclass_fields__"):
+        return {name: _values(getattr(fact, name)) for name in _names(cls)}
     return [_values(each) for each in fact] if isinstance(fact, tuple) else fact
+
+
+@functools.cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls))
 
 
 def _asked(fact: ModAsked) -> forms.AskForm:
@@ -210,35 +223,6 @@ def exposed_warning(fact: Exposed) -> str:
     return _PROXIED if all(is_loopback(each.rpartition(":")[0]) for each in fact.addresses) else _OPEN
 
 
-def _ready(fact: Ready, time: str) -> forms.ReadyLine:
-    return {
-        "type": "ready",
-        "time": time,
-        "url": fact.url,
-        "mods": [{"mod_id": m.mod_id, "mod_path": m.mod_path, "generation": m.generation} for m in fact.mods],
-        "ready_ms": fact.ready_ms,
-        "watching": list(fact.watching),
-        "files": fact.files,
-        "disabled": fact.disabled,
-        "watcher": fact.watcher,
-        "name": fact.name,
-        "page": fact.page,
-        "exposed": fact.exposed,
-        "hosts": None if fact.hosts is None else _hosts(fact.hosts),
-    }
-
-
-def _hosts(fact: HostsStarted) -> forms.HostsForm:
-    return {
-        "host": fact.host,
-        "engine": fact.engine,
-        "version": fact.version,
-        "started_here": fact.started_here,
-        "author": fact.author,
-        "join": fact.join,
-    }
-
-
 def host_words(fact: HostSeen) -> str:
     """What became of another host, in words, with what that means for events."""
     mods = ", ".join(fact.mods)
@@ -312,17 +296,6 @@ def _notice_of_hosts(fact: HostSeen | EngineSeen, line: forms.NoticeLine) -> for
             return engine
 
 
-def _mod_error(fact: ModError, time: str) -> forms.ModErrorLine:
-    return {
-        "type": "mod_error",
-        "time": time,
-        "mod_id": fact.mod_id,
-        "event_name": fact.event_name,
-        "generation": fact.generation,
-        "error": error_to_dict(fact.error),
-    }
-
-
 def _split(fact: SplitSeen, time: str) -> forms.SplitLine:
     lines: list[forms.LineForm] = [
         {"label": e.label, "gets": e.gets, "share": e.share, "agents": list(e.agents), "out": e.out or None}
@@ -377,25 +350,7 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
 
 def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
     """Return the result of one step. Durations are in milliseconds."""
-    return {
-        "action": outcome.action,
-        "mod_id": outcome.mod_id,
-        "mod_path": outcome.mod_path,
-        "status": outcome.status,
-        "phase": outcome.phase,
-        "generation": outcome.generation,
-        "duration_ms": outcome.duration_ms,
-        "reason": outcome.reason,
-        "error": error_to_dict(outcome.error) if outcome.error else None,
-        "note": outcome.note,
-        "agents": {"connected": outcome.agents.connected, "dropped": outcome.agents.dropped},
-        "held": {"events": outcome.held.events, "longest_ms": outcome.held.longest_ms},
-        "way": outcome.way,
-        "stale_keys": list(outcome.stale_keys),
-        "phases": [(each.phase, each.ms, each.thread) for each in outcome.phases],
-        "holders": [holder_to_dict(each) for each in outcome.holders],
-        "host": outcome.host,
-    }
+    return cast("forms.OutcomeForm", _values(outcome))
 
 
 def holder_to_dict(holder: Holder) -> forms.HolderForm:
@@ -419,25 +374,10 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
     It is about no mod, so `mod_id`, `phase` and `generation` are null, and the agents were not
     counted.
     """
-    return {
-        "action": Action.RECONFIGURE,
-        "mod_id": None,
-        "mod_path": None,
-        "status": Status.ROLLED_BACK,
-        "phase": None,
-        "generation": None,
-        "duration_ms": 0.0,
-        "reason": "",
-        "error": error_to_dict(error),
-        "note": "",
-        "agents": {"connected": None, "dropped": 0},
-        "held": {"events": 0, "longest_ms": 0.0},
-        "way": Way.IN_PLACE,
-        "stale_keys": [],
-        "phases": [],
-        "holders": [],
-        "host": "",
-    }
+    action, status = Action.RECONFIGURE, Status.ROLLED_BACK
+    form = _values(Outcome(action, "", "", status, phase=Phase.COMPILE, generation=0, duration_ms=0.0, error=error))
+    form |= dict.fromkeys(("mod_id", "mod_path", "phase", "generation"))
+    return cast("forms.OutcomeForm", {**form, "agents": {"connected": None, "dropped": 0}})
 
 
 def plan_to_dict(plan: Plan) -> forms.PlanForm:
@@ -456,7 +396,7 @@ def plan_to_dict(plan: Plan) -> forms.PlanForm:
         else {
             "reasons": list(plan.restart.reasons),
             "waits": plan.restart.waits,
-            "mods": [_values(each) for each in plan.restart.moves],
+            "mods": _values(plan.restart.moves),
             "ends": list(plan.restart.ends),
         },
     }
@@ -470,8 +410,8 @@ def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
         "pause_ms": fact.pause_ms,
         "duration_ms": fact.duration_ms,
         "connections": {"kept": fact.kept, "closed": fact.closed},
-        "agents": {"connected": fact.agents.connected, "dropped": fact.agents.dropped},
-        "mods": [_values(each) for each in fact.mods],
+        "agents": _values(fact.agents),
+        "mods": _values(fact.mods),
         "ended": list(fact.ended),
         "failed": list(fact.failed),
     }
@@ -505,9 +445,18 @@ def done_to_dict(done: PlanDone) -> forms.DoneForm:
         **plan_to_dict(done.plan),
         "outcomes": [outcome_to_dict(each) for each in done.outcomes],
         "duration_ms": done.duration_ms,
-        "agents": {"connected": done.agents.connected, "dropped": done.agents.dropped},
-        "held": {"events": done.held.events, "longest_ms": done.held.longest_ms},
+        "agents": _values(done.agents),
+        "held": _values(done.held),
     }
     if done.then is not None:
         form["then"] = done_to_dict(done.then)
     return cast("forms.DoneForm", form)
+
+
+_SPECIAL: Mapping[type, Callable[[Any], Any]] = {
+    ErrorFacts: error_to_dict,
+    Holder: holder_to_dict,
+    PhaseTook: lambda took: (took.phase, took.ms, took.thread),
+    HostsStarted: lambda host: {name: getattr(host, name) for name in _names(HostsStarted) if name != "mods"},
+}
+"""The facts whose form has other keys than their fields."""

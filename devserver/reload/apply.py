@@ -28,16 +28,7 @@ from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import ModSpec
-from devserver.model.lifecycle import (
-    PHASE_TABLE,
-    PHASES_OF,
-    Action,
-    HandOver,
-    ModState,
-    Phase,
-    PhaseRule,
-    Thread,
-)
+from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, ModState, Phase, PhaseRule, Thread
 from devserver.model.names import mod_id_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, main_of

@@ -81,7 +81,7 @@ class Engine:
     def __init__(
         self, config: NetworkConfig, workspace: Path, home: Home, around: Surroundings, tell: Callable[[Fact], None]
     ) -> None:
-        self.home = home
+        self.home, self.around, self._tell = home, around, tell
         self.worker: Worker
         self.registry = Registry(config.limits.held_events)
         self.roots = Roots(workspace)
@@ -94,8 +94,7 @@ class Engine:
         self.locate = Locator(self.knowledge, self.roots, self.modules, self.environment, workspace / "network.yaml")
         self.agents_first = 0.002
         """Seconds for the answers of held events after a swap, before any follow-up work."""
-        self.reloads = 0
-        self.failures = 0
+        self.reloads = self.failures = 0
         self.tried: list[str] = []
         """The lines that a person tried and that ended with this network, by id."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
@@ -113,8 +112,6 @@ class Engine:
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Called with a changed network.yaml."""
         self._finder = WatchedFinder(self.roots, self.modules)
-        self.around = around
-        self._tell = tell
         self._echoes = Echoes(self.shown)
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self.is_source, self.retire = self._finder.watches_data, self._retirement.begin
@@ -345,13 +342,7 @@ class Engine:
         if (installed := use_packages(trigger, self.environment, self._use_lock, self.roots.workspace)) is not None:
             self._tell(installed)
         situation = self.knowledge.situation(trigger)
-        if self.restarts.arrivals:
-            # These ran before the restart in place: to load them fails, and then they go on.
-            absent = {path: why for path, why in situation.absent.items() if not self.restarts.former(path)}
-            situation = replace(situation, absent=absent)
         plan = self._decided(trigger, situation)
-        if isinstance(trigger, FilesChanged):
-            plan = self._echoes.held(plan)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)
         forth = self.knowledge.undo(plan) if plan.undo else None
@@ -376,14 +367,7 @@ class Engine:
         outcomes = await self._opinion.on(outcomes, self.limits) if is_ours else outcomes
         if forth is not None:
             self.environment.settle(forth, went=bool(pasts))
-        lines: tuple[ModSpec, ...] = ()
-        if plan.undo:
-            lines = self.knowledge.history.went(pasts, redo=plan.redo)
-        elif not isinstance(trigger, TidyAsked) and not (isinstance(trigger, LineAsked) and trigger.again):
-            # Undoing the mods that need it unloads it as well.
-            along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
-            own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
-            self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
+        lines = self._noted(trigger, plan, pasts, outcomes)
         self._echoes.note(plan)
         took = (time.monotonic() - began) * 1000
         if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
@@ -407,6 +391,10 @@ class Engine:
     def _decided(self, trigger: Trigger, situation: Situation) -> Plan:
         """Return what a trigger leads to, and note with whom its groups are agreed on."""
         elsewhere = self.knowledge.elsewhere
+        if self.restarts.arrivals:
+            # These ran before the restart in place: to load them fails, and then they go on.
+            absent = {path: why for path, why in situation.absent.items() if not self.restarts.former(path)}
+            situation = replace(situation, absent=absent)
         if isinstance(trigger, PartAsked):
             self.registry.unpack(trigger.numbers)
             self._pact_of = lambda group, plan: trigger.pact
@@ -414,7 +402,19 @@ class Engine:
             self._pact_of = elsewhere.pact
         elif self.author and not isinstance(trigger, ConfigChanged):
             return not_the_author(trigger, self.author)
-        return make_plan(trigger, situation)
+        plan = make_plan(trigger, situation)
+        return self._echoes.held(plan) if isinstance(trigger, FilesChanged) else plan
+
+    def _noted(self, trigger: Trigger, plan: Plan, pasts: Sequence[Past], done: Iterable[Outcome]) -> Sequence[ModSpec]:
+        """Note for undos what was carried out; return the lines that an undo brings back."""
+        if plan.undo:
+            return self.knowledge.history.went(pasts, redo=plan.redo)
+        if not isinstance(trigger, TidyAsked) and not (isinstance(trigger, LineAsked) and trigger.again):
+            # Undoing the mods that need it unloads it as well.
+            along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
+            own = [each for each in done if each.mod_id not in along and each.action is not Action.KEEP]
+            self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
+        return ()
 
     async def _lines_back(self, lines: Iterable[ModSpec]) -> PlanDone | None:
         """Load the lines whose promotion was undone beside their mods again, each as a plan of its own."""
@@ -460,8 +460,7 @@ class Engine:
 
     def _use_lock(self) -> None:
         """Take the packages that the lock on disk names, or tell why that cannot be."""
-        problem = self.knowledge.use_lock()
-        if problem:
+        if problem := self.knowledge.use_lock():
             self._tell(Notice(problem))
 
     async def _carry_group(

@@ -213,13 +213,8 @@ class Server:
             begin=self._begin,
             read_network=self._read_network,
         )
-        shown = ShownEvents(
-            self._network.record(),
-            show=self._face.event,
-            clean=self._redactor.json,
-            tell=self.tell,
-            begin=self._begin,
-        )
+        recorder, show, clean = self._network.record(), self._face.event, self._redactor.json
+        shown = ShownEvents(recorder, show=show, clean=clean, tell=self.tell, begin=self._begin)
         return KeyActions(
             self._network,
             self.saves,
