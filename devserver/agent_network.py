@@ -69,7 +69,7 @@ from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
 from devserver.network.others import Asked as AskedElsewhere
-from devserver.network.others import Others, Reply
+from devserver.network.others import Others
 from devserver.network.recorder import Recorder
 from devserver.network.running import RunningMods, described, readme_of
 from devserver.network.shadow import HeldHandle
@@ -444,7 +444,7 @@ class AgentNetwork:
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have any trigger carried out, and return all results. In the loop that started the network."""
-        await self._all_loaded()
+        await self.all_loaded()
         return await self.engine.submit(trigger)
 
     def plan(self, trigger: Trigger) -> Plan:
@@ -559,7 +559,7 @@ class AgentNetwork:
         self._enter(event)
         if event.event_name.startswith("system."):
             return self._seen(event, await self._run_system(event, principal))
-        await self._all_loaded()
+        await self.all_loaded()
         answer = self._before_mods(event, principal)
         if answer is None:
             answer = await self._process(event)
@@ -601,7 +601,7 @@ class AgentNetwork:
     async def _run_system(self, event: Event, principal: Principal) -> EventResponse:
         way = self._dispatcher.begin(event)
         if event.event_name.startswith("system.mod.") and principal is not LOCAL:
-            await self._all_loaded()
+            await self.all_loaded()
         answer = await run_system(self, event, principal)
         way.end(event, answer)
         return answer
@@ -651,12 +651,16 @@ class AgentNetwork:
         self._dispatcher.join(others)
         self.directory.send_away = bring
 
-    async def serve(self, asked: AskedElsewhere) -> Reply:
-        """Ask mods of this host on behalf of another one."""
-        await self._all_loaded()
-        return await self._home.run(self._dispatcher.serve, asked)
+    @property
+    def serves(self) -> bool:
+        """Whether `all_loaded` would wait for nothing."""
+        return not self._start_gate.shut
 
-    async def _all_loaded(self) -> None:
+    def serve(self, asked: AskedElsewhere, done: Done) -> None:
+        """Ask mods of this host on behalf of another one, and have `done` called with their reply."""
+        self._home.begin(done, self._dispatcher.serve, asked)
+
+    async def all_loaded(self) -> None:
         """Wait until the mods of a start, or of before a restart in place, are loaded: what is asked of
         them may come sooner."""
         # A hook of theirs cannot wait for that.

@@ -2,19 +2,26 @@
 
 An ask that got no reply may have been handled: its sender is told so, and sends again with the same event id. Waits
 for a host, or the engine, that is away for as long as an event waits at a gate, and no longer.
+
+A message costs more than all that is in it: the asks, and the replies, of one turn of the loop travel in one, a line of
+JSON each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from devserver.errors import DevServerError
+from devserver.hosts.bundles import Bundles
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
-from devserver.hosts.work import Work, whole_number
+from devserver.hosts.work import whole_number
 from devserver.model.encoding import to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
@@ -36,22 +43,23 @@ _MOST_MODS = 1000
 _REQUESTS = "system."
 _NOTICES = "system.notification."
 
-Serve = Callable[[Asked], Awaitable[Reply]]
+Serve = Callable[[Asked, int, Callable[[Reply], None]], None]
+"""Has mods asked, once this host has seen that revision of the agents' bucket, and tells their reply once."""
 
 
 @dataclass(slots=True)
 class _Asking:
-    """An ask on its way. `run`: that of the host when it was sent; `next`: when it is sent again; `times`: how often
-    it was."""
+    """An ask on its way. `run`: that of the host when it was sent; `bundle`: the number of its message; `next`: when it
+    is sent again."""
 
     host: str
     values: Mapping[str, Any]
     run: str
-    reply: asyncio.Future[bytes]
+    reply: asyncio.Future[Mapping[str, Any]]
+    bundle: int = 0
     next: float = 0.0
     pause: float = _FIRST_PAUSE
     waited: float = 0.0
-    times: int = 0
 
 
 class Asks:
@@ -75,9 +83,11 @@ class Asks:
         self._inbox = link.new_inbox()
         self._news = asyncio.Event()
         self._listening: list[Listening] = []
-        self._serving = Work()
-        self._replies: dict[tuple[str | None, str], list[str]] = {}
-        """Where the reply of each ask goes that is being answered, by its sender and key: one for each time it came."""
+        self._questions = Bundles(self._send)
+        self._answers = Bundles(self._answer)
+        self._replies: dict[tuple[str | None, str], list[tuple[str, int]]] = {}
+        """Where the reply of each ask goes that is being answered, and its number there, by its sender and key: one for
+        each time it came."""
 
     async def begin(self) -> None:
         """Answer from now on. Raises EngineAway."""
@@ -97,8 +107,12 @@ class Asks:
             await each.end()
         self._again.cancel()
         await asyncio.gather(self._again, return_exceptions=True)
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=1.0)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 1.0
+        while self._replies and loop.time() < until:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.01)
+        for bundles in (self._answers, self._questions):
+            await bundles.end()
 
     # Asking
 
@@ -106,7 +120,8 @@ class Asks:
         """Ask mods of a host. Never raises: a failure is an answer with its code. `still`: whether they sit there; an
         ask that waits for the host while they do not any more ends with stale_seat."""
         event = asked.event
-        values = _asked_to_dict(asked, self._seen())
+        self._number += 1
+        values = _asked_to_dict(asked, self._seen(), self._number)
         data = to_json(values)
         if len(data) > self._link.most_bytes > 0:
             words = f"{event.event_name} has {len(data)} bytes, and hosts send each other {self._link.most_bytes}"
@@ -133,7 +148,7 @@ class Asks:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
             try:
-                raw = await self._request(host, values, data)
+                return await self._reply(event, host, await self._request(host, values, data))
             except NoHost:
                 # Its heartbeat was heard a moment ago: it ends, or comes back.
                 await asyncio.sleep(0.05)
@@ -143,8 +158,6 @@ class Asks:
                     f"{error}; host {host} may have handled {event.event_name}: send it again with the same event_id"
                 )
                 return _failed(event, HOST_LOST if self._link.connected else "engine_away", words)
-            else:
-                return await self._reply(event, host, raw)
 
     async def _come(self, host: str, end: float, still: Callable[[], bool]) -> str:
         """Wait until a host can be asked; why it cannot, in words."""
@@ -166,18 +179,23 @@ class Asks:
             self.held -= 1
         return "" if loop.time() < end else f"host {host} does not answer; send again"
 
-    async def _request(self, host: str, values: Mapping[str, Any], data: bytes) -> bytes:
+    async def _request(self, host: str, values: Mapping[str, Any], data: bytes) -> Mapping[str, Any]:
         """Send an ask, and wait for its reply. Raises NoHost, NoAnswer, EngineAway."""
         loop, member = asyncio.get_running_loop(), self._members.all.get(host)
-        number = self._number = self._number + 1
         asking = _Asking(host, values, "" if member is None else member.run, loop.create_future())
         asking.next = loop.time() + asking.pause
-        self._asking[number] = asking
+        asking.bundle = self._questions.add(host, data)
+        self._asking[values["number"]] = asking
         try:
-            await self._link.publish(self._names.ask(host), data, reply=f"{self._inbox}.{number}.0")
             return await asking.reply
         finally:
-            del self._asking[number]
+            del self._asking[values["number"]]
+
+    async def _send(self, host: str, data: bytes, bundle: int) -> None:
+        try:
+            await self._link.publish(self._names.ask(host), data, reply=f"{self._inbox}.{bundle}")
+        except EngineAway as error:
+            self._fail(bundle, error)
 
     async def _keep_asking(self) -> None:
         """Ask again what has no reply yet: to that run of the host alone, the next one would not know the ask."""
@@ -185,37 +203,43 @@ class Asks:
         while True:
             await asyncio.sleep(_FIRST_PAUSE / 4)
             now = loop.time()
-            for number, each in tuple(self._asking.items()):
+            for each in tuple(self._asking.values()):
                 if now < each.next or each.reply.done():
                     continue
-                each.times, each.pause = each.times + 1, min(2 * each.pause, _LONGEST_PAUSE)
+                each.pause = min(2 * each.pause, _LONGEST_PAUSE)
                 each.next, each.waited = now + each.pause, each.waited + each.pause
                 if each.waited > _LONGEST_SECONDS:
                     each.reply.set_exception(NoAnswer("no answer in time"))
                     continue
                 data = to_json({**each.values, "again": each.run})
                 try:
-                    reply = f"{self._inbox}.{number}.{each.times}"
-                    await self._link.publish(self._names.ask(each.host), data, reply=reply)
+                    # A repeat that does not come to the host says nothing of what came before: in no bundle.
+                    await self._link.publish(self._names.ask(each.host), data, reply=f"{self._inbox}.0")
                 except EngineAway:
                     break  # those that wait are told
 
     async def _replied(self, message: Message) -> None:
-        number, _, times = message.subject.removeprefix(f"{self._inbox}.").partition(".")
-        asking = self._asking.get(int(number))
-        if asking is None or asking.reply.done():
-            return
-        if message.headers.get("Status") != "503":
-            asking.reply.set_result(message.data)
-        elif times == "0":
-            # A repeat that does not come to the host says nothing of what came before.
-            asking.reply.set_exception(NoHost("no host answers there"))
+        bundle = message.subject.removeprefix(f"{self._inbox}.")
+        if message.headers.get("Status") == "503" and bundle != "0":
+            self._fail(int(bundle), NoHost("no host answers there"))
+        for line in message.data.splitlines():
+            try:
+                values = parse_object(line, ours=True)
+            except Malformed:
+                continue  # it is asked again
+            asking = self._asking.get(whole_number(values.get("number")))
+            if asking is not None and not asking.reply.done():
+                asking.reply.set_result(values)
 
-    async def _reply(self, event: Event, host: str, raw: bytes) -> Reply:
+    def _fail(self, bundle: int, error: DevServerError) -> None:
+        for each in self._asking.values():
+            if each.bundle == bundle and not each.reply.done():
+                each.reply.set_exception(error)
+
+    async def _reply(self, event: Event, host: str, values: Mapping[str, Any]) -> Reply:
         try:
-            values = parse_object(raw, ours=True)
             reply = _reply_from(values)
-        except (Malformed, ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             return _failed(event, "bad_reply", f"host {host} answered what cannot be read: {error}")
         # What its mods did before they answered is known here, too: a channel, a member of it.
         if (seen := whole_number(values.get("seen"))) > self._seen():
@@ -245,52 +269,51 @@ class Asks:
 
     async def _heard(self, message: Message) -> None:
         # An answer goes to inboxes alone: the asker could name any subject as its own.
-        if not message.reply.startswith("_INBOX_"):
-            return
+        if message.reply.startswith("_INBOX_"):
+            for line in message.data.splitlines():
+                self._take(line, message.reply)
+
+    def _take(self, line: bytes, to: str) -> None:
+        """Have one ask answered."""
+        place = to, 0
         try:
-            values = parse_object(message.data, ours=True)
+            values = parse_object(line, ours=True)
             if values.get("ping") is True:
-                await self._link.publish(message.reply, to_json({"run": self._members.run}))
+                self._answers.add(to, to_json({"run": self._members.run}))
                 return
+            place = to, whole_number(values.get("number"))
             asked = _asked_from(values)
         except (Malformed, ValueError, TypeError, LookupError) as error:
-            await self._answer([message.reply], Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")))
+            self._tell(Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")), place)
             return
         again = values.get("again")
         key = asked.event.source_id, asked.key
         if key in self._replies:
-            self._replies[key].append(message.reply)
+            self._replies[key].append(place)
         elif again is not None and again != self._members.run:
             words = f"host {self._members.host} was started again, and may have handled it before: send it again"
-            await self._answer([message.reply], Reply(_refusal(HOST_LOST, words)))
-        elif len(self._serving) < _MOST_SERVED:
-            self._replies[key] = [message.reply]
-            self._serving.begin(self._serve_one(key, asked, whole_number(values.get("seen"))))
+            self._tell(Reply(_refusal(HOST_LOST, words)), place)
+        elif len(self._replies) < _MOST_SERVED:
+            self._replies[key] = [place]
+            self._serve(asked, whole_number(values.get("seen")), partial(self._served, key))
         elif again is None:
-            refusal = _refusal("host_busy", "this host answers too much already")
-            await self._answer([message.reply], Reply(refusal))
+            self._tell(Reply(_refusal("host_busy", "this host answers too much already")), place)
 
-    async def _serve_one(self, key: tuple[str | None, str], asked: Asked, seen: int) -> None:
-        try:
-            if seen > self._seen():
-                await self._until(seen)
-            reply = await self._serve(asked)
-        except Exception as error:
-            words = f"host {self._members.host} could not ask its mods: {type(error).__name__}: {error}"
-            reply = Reply(_refusal("host_failed", words))
-        finally:
-            replies = self._replies.pop(key)
-        await self._answer(replies, reply)
+    def _served(self, key: tuple[str | None, str], reply: Reply) -> None:
+        self._tell(reply, *self._replies.pop(key))
 
-    async def _answer(self, to: Sequence[str], reply: Reply) -> None:
-        data = to_json(_reply_to_dict(reply, self._seen()))
-        if len(data) > self._link.most_bytes > 0:
-            data = to_json(_reply_to_dict(Reply(_refusal("too_large", "the answer is larger than hosts send")), 0))
-        try:
-            for each in to:
-                await self._link.publish(each, data)
-        except EngineAway:
-            return  # an asker that still has the engine asks again
+    def _tell(self, reply: Reply, *places: tuple[str, int]) -> None:
+        """Tell askers a reply: where each hears it, and the number of its ask there."""
+        for to, number in places:
+            line = to_json(_reply_to_dict(reply, self._seen(), number))
+            if len(line) > self._link.most_bytes > 0:
+                reply = Reply(_refusal("too_large", "the answer is larger than hosts send"))
+                line = to_json(_reply_to_dict(reply, 0, number))
+            self._answers.add(to, line)
+
+    async def _answer(self, to: str, data: bytes, bundle: int) -> None:
+        with suppress(EngineAway):  # an asker that still has the engine asks again
+            await self._link.publish(to, data)
 
 
 Until = Callable[[int], Awaitable[object]]
@@ -305,7 +328,7 @@ def _refusal(code: str, words: str) -> EventResponse:
     return EventResponse(False, words, {"code": code})
 
 
-def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
+def _asked_to_dict(asked: Asked, seen: int, number: int) -> dict[str, Any]:
     return {
         "event": asked.event.to_dict(),
         "mods": asked.mods,
@@ -318,6 +341,7 @@ def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
         "seats": dict(asked.seats),
         "met": asked.met,
         "seen": seen,
+        "number": number,
     }
 
 
@@ -356,12 +380,13 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _reply_to_dict(reply: Reply, seen: int) -> dict[str, Any]:
+def _reply_to_dict(reply: Reply, seen: int, number: int) -> dict[str, Any]:
     return {
         "answer": None if reply.answer is None else reply.answer.to_dict(),
         "errors": [(mod_id, error.kind, error.message) for mod_id, error in reply.errors],
         "visits": reply.visits,
         "seen": seen,
+        "number": number,
     }
 
 

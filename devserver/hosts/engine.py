@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devserver.errors import DevServerError
+from devserver.hosts.bundles import MOST_LINES
 from devserver.hosts.credentials import Credentials
 from devserver.hosts.names import AGENTS, BUCKETS, CODE, DECISIONS, HOSTS, MODS, READ_ONLY, Names
 from devserver.model.names import LOOPBACK
@@ -222,7 +223,7 @@ def config_text(wanted: Record, folder: Path, binary: Binary) -> str:
         f'      {{ user: {user}, password: "{wanted.passwords[user]}", permissions: {{'
         f" publish: {{ allow: {json.dumps(may_publish(user, wanted.network))} }},"
         f" subscribe: {{ allow: {json.dumps(may_hear(user, wanted.network))} }},"
-        ' allow_responses: { max: 2, expires: "10m" } } }'
+        f' allow_responses: {{ max: {MOST_LINES}, expires: "10m" }} }} }}'
         for user in (AUTHOR, HOST)
     )
     code = names.bucket_stream(CODE)

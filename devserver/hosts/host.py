@@ -44,7 +44,7 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
 from devserver.network.agent import Agent, FarDelivery, Registration
 from devserver.network.far import unsure
-from devserver.network.others import Asked, Reply
+from devserver.network.others import STALE_SEAT, Asked, Reply
 
 T = TypeVar("T")
 Tell = Callable[[Fact], None]
@@ -84,6 +84,8 @@ class Host:
         self._silent: dict[str, float] = {}
         """Since when hosts of agents are not heard."""
         self._work = Work()
+        self._serving = Work()
+        """The asks that wait for something before they are answered."""
         self._letters: asyncio.Queue[tuple[Event, tuple[Agent, ...]]] = asyncio.Queue()
 
     # Life
@@ -263,6 +265,7 @@ class Host:
             parts = (self.plans, self.asks, self.requests, self.identities, self._members, self.queues)
             for part in (*parts, self._deliveries):
                 await part.end()
+            await self._serving.end()
             for rows in (self._hosts, self._mods, self._agents, self._code):
                 await rows.end()
         for link in (self._writer, getattr(self, "link", None)):
@@ -293,7 +296,7 @@ class Host:
         while True:
             seats = {each: self.rooms.seat(each) for each in asked.mods}
             reply = await self._ask_at(self._host_of(seats[asked.mods[0]]) or host, asked, seats)
-            is_stale = reply.answer is not None and (reply.answer.data or {}).get("code") == "stale_seat"
+            is_stale = reply.answer is not None and (reply.answer.data or {}).get("code") == STALE_SEAT
             if not is_stale or self._loop.time() >= end:
                 return reply
             await self.rooms.news()
@@ -310,7 +313,7 @@ class Host:
         asked.seats = {each: seat.epoch for each, seat in seats.items() if seat.host == host}
         asked.met = max(asked.met, self.plans.met)
         if host == self.name:
-            return await self._serve(asked)
+            return await self._serve_own(asked)
         return await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
 
     def holds(self) -> bool:
@@ -335,21 +338,75 @@ class Host:
             return await self._loop.create_task(function(*arguments), context=nowhere)
         return await nowhere.run(self._passage.call, function, *arguments)
 
-    async def _serve(self, asked: Asked) -> Reply:
+    async def _serve_own(self, asked: Asked) -> Reply:
+        """Have mods of this host asked, for an event that began its way to another one."""
+        served: asyncio.Future[Reply] = self._loop.create_future()
+        self._serve(asked, 0, lambda reply: served.done() or served.set_result(reply))
+        return await served
+
+    def _serve(self, asked: Asked, seen: int, told: Callable[[Reply], None]) -> None:
+        """Have mods of this host asked: without a task on this loop where nothing is to be waited for."""
+        rooms = self.rooms
+        if (
+            seen <= self.identities.seen
+            and self.plans.is_ready(asked.met)
+            and rooms.runs(asked.mods, asked.seats)
+            and self.holds()
+            and self._network.serves
+        ):
+            self._begin_serving(asked, told)
+        else:
+            self._serving.begin(self._serve_later(asked, seen, told))
+
+    async def _serve_later(self, asked: Asked, seen: int, told: Callable[[Reply], None]) -> None:
+        try:
+            problem = await self._come_to_serve(asked, seen)
+        except DevServerError as error:
+            self._served(asked, told, None, error)
+            return
+        if problem:
+            words = f"{', '.join(asked.mods)}: {problem}; send again"
+            told(Reply(EventResponse(False, words, {"code": STALE_SEAT}, asked.event.event_name)))
+        else:
+            self._begin_serving(asked, told)
+
+    async def _come_to_serve(self, asked: Asked, seen: int) -> str:
+        """Wait until mods of this host may be asked; why they may not, in words. Raises EngineAway and others."""
+        await self._until(seen)
         await self.plans.ready(asked.met)
         await self.rooms.known(asked.seats, HOLD_SECONDS)
         problem = "" if self.holds() else f"host {self.name} was cut off, and another one may run it now"
         if not problem and self.rooms.stale(asked.seats):
             problem = "its seat has changed"
         problem = problem or await self.rooms.seated(asked.mods, HOLD_SECONDS)
-        if problem:
-            words = f"{', '.join(asked.mods)}: {problem}; send again"
-            return Reply(EventResponse(False, words, {"code": "stale_seat"}, asked.event.event_name))
-        reply = await self._network.serve(asked)
-        if not self.holds():
-            return Reply(unsure(asked.event))
+        if not problem:
+            await self._network.all_loaded()
+        return problem
+
+    def _begin_serving(self, asked: Asked, told: Callable[[Reply], None]) -> None:
+        done = partial(self._served, asked, told)
+        try:
+            self._network.serve(asked, done)
+        except RuntimeError as error:
+            done(None, error)  # the loop of the mods has ended
+
+    def _served(
+        self, asked: Asked, told: Callable[[Reply], None], reply: Reply | None, error: BaseException | None
+    ) -> None:
+        if reply is None:
+            words = f"host {self.name} could not ask its mods: {type(error).__name__}: {error}"
+            reply = Reply(EventResponse(False, words, {"code": "host_failed"}))
+        elif not self.holds():
+            reply = Reply(unsure(asked.event))
+        if self.identities.is_settled:
+            told(reply)
+        else:
+            self._serving.begin(self._told_later(told, reply))
+
+    async def _told_later(self, told: Callable[[Reply], None], reply: Reply) -> None:
+        """Tell a reply once all that its mods have changed is written."""
         await self.identities.settled()
-        return reply
+        told(reply)
 
     async def _until(self, revision: int) -> object:
         return True if revision <= self.identities.seen else await self._agents.until(revision)

@@ -112,6 +112,10 @@ class Identities:
             pass
         await self._work.end()
 
+    @property
+    def is_settled(self) -> bool:
+        return not self._changes
+
     async def settled(self) -> None:
         """Wait until every change that was made here is written."""
         while self._changes:

@@ -106,6 +106,10 @@ class Follower:
             await self._listening.end()
         await self._work.end()
 
+    def is_ready(self, met: int) -> bool:
+        """Return whether `ready` would wait for nothing."""
+        return met <= self.opened and self._settled.is_set()
+
     async def ready(self, met: int) -> None:
         """Wait until an event that has met this revision elsewhere can meet no code here from before it."""
         if met > self.decisions.revision and str(met) not in {key[0] for key in self.decisions.rows}:

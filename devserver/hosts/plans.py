@@ -94,6 +94,10 @@ class Plans:
             await self.follower.end()
         await self._decisions.end()
 
+    def is_ready(self, met: int) -> bool:
+        """Return whether `ready` would wait for nothing."""
+        return self.follower is None or self.follower.is_ready(met)
+
     async def ready(self, met: int) -> None:
         """Wait until an event that has met this revision meets no code from before it here."""
         if self.follower is not None:

@@ -114,6 +114,10 @@ class Rooms:
             await self.news()
         return ""
 
+    def runs(self, mods: Sequence[str], seats: Mapping[str, int]) -> bool:
+        """Return whether all these run here, in the seats of these epochs."""
+        return not (self.stale(seats) or any(self._is_missing(each) for each in mods))
+
     def path(self, mod_id: str) -> str:
         """The path of a mod, as its host tells; "" where it tells none that can be one."""
         row = self._rows.get(mod_id)

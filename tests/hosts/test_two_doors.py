@@ -429,9 +429,9 @@ async def test_what_is_lost_with_the_connection_of_one_host_alone_is_asked_again
         if what == "ask":
             await until(lambda: b"chat.slow" in proxy.held)
         else:
-            await until(lambda: len(host.asks._serving) == 1)
+            await until(lambda: len(host.asks._replies) == 1)
         proxy.cut()
-        await until(lambda: not host.link.connected and not host.asks._serving)
+        await until(lambda: not host.link.connected and not host.asks._replies)
         handled = laptop.engine.registry.find("chat").live.instance.state["slow"]
         assert (len(handled), asking.done()) == (int(what == "reply"), False)
         await proxy.open()
@@ -467,11 +467,11 @@ async def test_an_ask_to_a_seat_that_its_host_is_still_writing_waits_for_it(toge
     laptop = together.hosts["laptop"]
     epoch = laptop.rooms.seat("chat").epoch
     asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1", seats={"chat": epoch + 1})
-    serving = asyncio.create_task(laptop._serve(asked))
+    serving = asyncio.create_task(laptop._serve_own(asked))
     assert await laptop.rooms.take("chat")
     reply = await serving
     assert reply.answer is not None and reply.answer.success, reply.answer
-    reply = await laptop._serve(replace(asked, key="2", seats={"chat": epoch}))
+    reply = await laptop._serve_own(replace(asked, key="2", seats={"chat": epoch}))
     assert reply.answer is not None and reply.answer.data == {"code": "stale_seat"}
 
 
@@ -496,10 +496,10 @@ async def test_an_ask_whose_mod_has_left_meanwhile_is_sent_to_where_it_is(togeth
     asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1")
     assert (await laptop.unload_mod("chat")).success
     registry.moved["chat"] = "gpu-1"
-    reply = await laptop.serve(asked)
+    reply = await laptop._dispatcher.serve(asked)
     assert reply.answer is not None and reply.answer.data == {"code": "stale_seat"}
     assert (await laptop.load_mod("mods.chat")).success
-    reply = await laptop.serve(asked)
+    reply = await laptop._dispatcher.serve(asked)
     assert reply.answer is not None and reply.answer.success, "the refusal was not its answer"
     slot.host = "laptop"
     way = laptop._dispatcher.begin(asked.event)
