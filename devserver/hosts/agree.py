@@ -242,14 +242,19 @@ class Agreement:
             )
             for host, own in steps.items()
         }
-        asked = {host: part_to_dict(part) for host, part in parts.items()}
+        code = author.publisher.revision(files)
+        along = code.along()
+        asked = {host: {**part_to_dict(part), "code": along} for host, part in parts.items()}
         try:
             await self._keep_old(files)
-            await author.publisher.publish(self.revision, files)
+            publishing = asyncio.ensure_future(author.publisher.publish(self.revision, code))
+            if along is None:
+                await publishing
+            await self._all("build", asked, engine.limits.imports, Do.VOTE_BUILT)
+            # A host that misses the decision finds the code there: before that is written, it is.
+            await publishing
         except DevServerError as error:
             self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
-            return
-        await self._all("build", asked, engine.limits.imports, Do.VOTE_BUILT)
 
     async def _keep_old(self, files: Mapping[str, bytes]) -> None:
         """Keep what is replaced on other hosts: an undo brings it back. Raises EngineAway and others."""

@@ -1,7 +1,8 @@
 """The code of a plan, by digest: published by the host that has network.yaml, fetched and checked by the others.
 
 What travels is what a mod's imports lead to in the workspace, and the data files that lie beside them. Installed
-packages do not: their lock does, and a host where it is not installed refuses.
+packages do not: their lock does, and a host where it is not installed refuses. The code of a small change goes along
+with the ask to build it, while it is being published: a save does not wait for the engine's disk.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from devserver.hosts.link import Link
 from devserver.hosts.names import CODE, Names
@@ -24,6 +28,9 @@ from devserver.transports.strict import Malformed, parse_object
 
 MOST_BYTES = 512 * 1024
 """The largest file that travels."""
+
+_MOST_ALONG = 128 * 1024
+"""The bytes of new files, and of the names of all, that go along with an ask."""
 
 _MOST_FILES = 2000
 _KEPT = 20
@@ -48,6 +55,21 @@ def environment_of(lock: bytes | None) -> str:
 
 
 # On the host that has network.yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a revision consists of. `manifest`: its files, each with its digest, and the environment; `new`: what is not
+    published yet, by digest."""
+
+    manifest: Mapping[str, Any]
+    new: Mapping[str, bytes]
+
+    def along(self) -> dict[str, Any] | None:
+        """Return it as it goes along with an ask; None where it is too large for that."""
+        if sum(map(len, (*self.new.values(), *self.manifest["files"]))) > _MOST_ALONG:
+            return None
+        return {**self.manifest, "new": {digest: b64encode(data).decode() for digest, data in self.new.items()}}
 
 
 def files_of(
@@ -129,12 +151,16 @@ class Publisher:
         self._revisions: dict[int, frozenset[str]] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
 
-    async def publish(self, revision: int, files: Mapping[str, bytes]) -> None:
-        """Have a revision be there on return, with all its files. Raises EngineAway and others."""
+    def revision(self, files: Mapping[str, bytes]) -> Revision:
+        """Return these files as what is to be published."""
         digests = {path: digest_of(data) for path, data in files.items()}
         new = {digest: files[path] for path, digest in digests.items() if digest not in self._there}
-        manifest = {"files": digests, "environment": environment_of(files.get(LOCK))}
-        self._revisions[revision] = frozenset(digests.values())
+        return Revision({"files": digests, "environment": environment_of(files.get(LOCK))}, new)
+
+    async def publish(self, revision: int, code: Revision) -> None:
+        """Have a revision be there on return, with all its files. Raises EngineAway and others."""
+        manifest, new = code.manifest, code.new
+        self._revisions[revision] = frozenset(manifest["files"].values())
         # At once: each waits for a disk.
         await asyncio.gather(
             *(self._store(*key, b"", deletes=True) for key in self._spare()),
@@ -178,14 +204,16 @@ class Copies:
         self._stream = names.bucket_stream(CODE)
         self._room = asyncio.Semaphore(_AT_ONCE)
 
-    async def fetch(self, revision: int) -> dict[Path, str | None]:
-        """Have the files of a revision; those that differ from before, with their digests.
+    async def fetch(self, revision: int, along: Mapping[str, Any] | None = None) -> dict[Path, str | None]:
+        """Have the files of a revision; those that differ from before, with their digests. `along`: what came with the
+        ask.
 
         Raises BadCode for what is missing or not what its digest says, and where this host has another environment.
         """
-        files, environment = await self._manifest(revision)
+        files, environment = _manifest_of(along or await self._manifest(revision), revision)
+        new = dict((along or {}).get("new") or {})
         wanted = {path: digest for path, digest in files.items() if self._differs(path, digest)}
-        blobs = await asyncio.gather(*(self._blob(path, digest) for path, digest in wanted.items()))
+        blobs = await asyncio.gather(*(self._blob(path, digest, new.get(digest)) for path, digest in wanted.items()))
         data = dict(zip(wanted, blobs, strict=True))
         lock = data.get(LOCK) or (_read(self.folder / LOCK) if LOCK in files else None)
         if environment_of(lock) != environment:
@@ -202,37 +230,54 @@ class Copies:
             _write(self.folder / _NOTE, to_json(files))
         return changed | dict.fromkeys(self.folder / path for path in gone)
 
-    async def _manifest(self, revision: int) -> tuple[dict[str, str], str]:
+    async def _manifest(self, revision: int) -> Mapping[str, Any]:
         message = await self._link.last_value(self._stream, self._names.key(CODE, REVISION, str(revision)))
         if message is None or message.is_deletion:
             raise BadCode(f"revision {revision} is not published")
         try:
-            values = parse_object(message.data)
-            files = {str(path): str(digest) for path, digest in dict(values["files"]).items()}
-            environment = str(values["environment"])
-        except (Malformed, LookupError, TypeError, ValueError) as error:
+            return parse_object(message.data)
+        except Malformed as error:
             raise BadCode(f"revision {revision} cannot be read: {error}") from error
-        for path in files:
-            # A path must stay in the folder.
-            parts = path.split("/")
-            if path.startswith("/") or "\\" in path or "\0" in path or any(each in ("", ".", "..") for each in parts):
-                raise BadCode(f"{path[:80]!r} is not a path of a workspace")
-            if any(each.startswith(".") for each in parts):
-                raise BadCode(f"{path[:80]!r} is hidden, and code is not")
-        return files, environment
 
-    async def _blob(self, path: str, digest: str) -> bytes:
-        async with self._room:
-            message = await self._link.last_value(self._stream, self._names.key(CODE, BLOB, digest))
-        if message is None or message.is_deletion:
-            raise BadCode(f"{path} is missing: nothing has the digest {digest[:12]}")
-        if sha256(message.data).hexdigest() != digest:
+    async def _blob(self, path: str, digest: str, along: str | None) -> bytes:
+        data = None if along is None else _bytes_of(along)
+        if data is None:
+            async with self._room:
+                message = await self._link.last_value(self._stream, self._names.key(CODE, BLOB, digest))
+            if message is None or message.is_deletion:
+                raise BadCode(f"{path} is missing: nothing has the digest {digest[:12]}")
+            data = message.data
+        if sha256(data).hexdigest() != digest:
             raise BadCode(f"{path} is not what was published: its digest is not {digest[:12]}")
-        return message.data
+        return data
 
     def _differs(self, path: str, digest: str) -> bool:
         data = _read(self.folder / path)
         return data is None or digest_of(data) != digest
+
+
+def _manifest_of(values: Mapping[str, Any], revision: int) -> tuple[dict[str, str], str]:
+    """Read a manifest: the files, each with its digest, and the environment. Raises BadCode."""
+    try:
+        files = {str(path): str(digest) for path, digest in dict(values["files"]).items()}
+        environment = str(values["environment"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadCode(f"revision {revision} cannot be read: {error}") from error
+    for path in files:
+        # A path must stay in the folder.
+        parts = path.split("/")
+        if path.startswith("/") or "\\" in path or "\0" in path or any(each in ("", ".", "..") for each in parts):
+            raise BadCode(f"{path[:80]!r} is not a path of a workspace")
+        if any(each.startswith(".") for each in parts):
+            raise BadCode(f"{path[:80]!r} is hidden, and code is not")
+    return files, environment
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return b64decode(text)
+    except ValueError:
+        return b""  # which its digest is not that of
 
 
 def _noted(folder: Path) -> set[str]:

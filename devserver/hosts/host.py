@@ -341,7 +341,12 @@ class Host:
     async def _serve_own(self, asked: Asked) -> Reply:
         """Have mods of this host asked, for an event that began its way to another one."""
         served: asyncio.Future[Reply] = self._loop.create_future()
-        self._serve(asked, 0, lambda reply: served.done() or served.set_result(reply))
+
+        def told(reply: Reply) -> None:
+            if not served.done():
+                served.set_result(reply)
+
+        self._serve(asked, 0, told)
         return await served
 
     def _serve(self, asked: Asked, seen: int, told: Callable[[Reply], None]) -> None:

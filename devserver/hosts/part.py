@@ -152,7 +152,7 @@ class Follower:
                 self.ordered(part.order)
             for old in sorted(self.parts)[:-8]:
                 del self.parts[old]
-            carrying = self.parts[part.revision] = Carrying(self, part)
+            carrying = self.parts[part.revision] = Carrying(self, part, values.get("code"))
             carrying.task = asyncio.ensure_future(carrying.run())
             return await carrying.built
         asked = self.parts.get(int(values["revision"]))
@@ -230,11 +230,12 @@ class Follower:
         if not self.adrift:
             self._settled.set()
 
-    async def plan_of(self, part: Part) -> Plan:
-        """Fetch the code of a part, and return the part as a plan of this host. It loads what it
-        cannot undo: the former sources came along. Raises BadCode, EngineAway and others."""
+    async def plan_of(self, part: Part, code: Mapping[str, Any] | None = None) -> Plan:
+        """Fetch the code of a part, as far as it did not come along (`code`), and return the part as a plan
+        of this host. It loads what it cannot undo: the former sources came along. Raises BadCode,
+        EngineAway and others."""
         copies = self.copies
-        fetched = await copies.fetch(part.revision)
+        fetched = await copies.fetch(part.revision, code)
         known = {copies.folder / path: copies.files.get(path) for path in part.changed}
         plan = part.plan(self.engine.roots.workspace, {**known, **fetched})
         can = plan.undo and self.engine.knowledge.undoing.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
@@ -260,8 +261,9 @@ class Follower:
 class Carrying:
     """One part on its way: the `reload.elsewhere.Pact` of this host."""
 
-    def __init__(self, follower: Follower, part: Part) -> None:
+    def __init__(self, follower: Follower, part: Part, code: Mapping[str, Any] | None) -> None:
         loop = asyncio.get_running_loop()
+        self._code = code
         self._follower, self.part = follower, part
         self.at = At.BUILDING
         self.states: Mapping[str, Any] = {}
@@ -290,7 +292,8 @@ class Carrying:
         """Carry the part out, to whichever end."""
         follower, engine = self._follower, self._follower.engine
         try:
-            plan = await follower.plan_of(self.part)
+            plan = await follower.plan_of(self.part, self._code)
+            self._code = None
         except (BadCode, DevServerError) as error:
             self._vote_no(self.part.steps[0].mod_id if self.part.steps else "", ErrorFacts("BadCode", str(error)))
             return ()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devserver.hosts import move
-from devserver.hosts.code import MOST_BYTES, BadCode, Copies, environment_of, files_of
+from devserver.hosts.code import MOST_BYTES, BadCode, Copies, Publisher, environment_of, files_of
 from devserver.hosts.link import Message
 from devserver.hosts.names import CODE, Names
 from devserver.model.encoding import to_json
@@ -71,12 +71,17 @@ def test_what_belongs_to_a_mod_is_what_its_imports_lead_to(tmp_path: Path) -> No
 
 
 async def test_files_of_a_revision_come_and_go(tmp_path: Path) -> None:
-    """What differs is written, what the next revision has no more is taken away, data of mods stays."""
+    """What differs is written, what the next revision has no more is taken away, data of mods stays. What comes along
+    with the ask is not asked for: it may be published a moment later."""
     here = copies(published({"mods/a.py": b"1", "mods/b.py": b"2"}), tmp_path)
     assert set(await here.fetch(1)) == {tmp_path / "mods/a.py", tmp_path / "mods/b.py"}
     write(tmp_path, "mods/own.db", "data of a mod")
     again = copies(published({"mods/a.py": b"1"}), tmp_path)
     assert await again.fetch(1) == {tmp_path / "mods/b.py": None}
+    kept: Any = None
+    along = Publisher(kept, NAMES).revision({"mods/a.py": b"3"}).along()
+    assert await again.fetch(2, along) == {tmp_path / "mods/a.py": sha256(b"3").hexdigest()}
+    assert (tmp_path / "mods/a.py").read_bytes() == b"3"
     assert sorted(each.name for each in (tmp_path / "mods").iterdir()) == ["a.py", "own.db"]
 
 
@@ -97,6 +102,10 @@ async def test_what_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
     del missing.values[next(key for key in missing.values if sha256(b"1").hexdigest() in _plain(key))]
     with pytest.raises(BadCode, match=r"a\.py is missing"):
         await copies(missing, tmp_path).fetch(1)
+    for sent in ("ZXZpbA==", "no base64"):
+        along = {"files": {"a.py": "0" * 64}, "environment": environment_of(None), "new": {"0" * 64: sent}}
+        with pytest.raises(BadCode, match=r"a\.py is not what was published"):
+            await copies(missing, tmp_path).fetch(1, along)
     with pytest.raises(BadCode, match=f"has the environment {environment_of(None)}, the code is of other"):
         await copies(published({"a.py": b"1"}, environment="other"), tmp_path).fetch(1)
     assert is_empty(tmp_path)
