@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
+from live import Live
+
 from devserver.agent_network import AgentNetwork
-from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Binary, Engine
+from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Binary, Engine, _is_engine
 from devserver.hosts.host import Host
 from devserver.hosts.link import Link
 from devserver.hosts.names import BUCKETS, CODE, Names
@@ -237,3 +239,15 @@ class Proxy:
         finally:
             sink.transport.abort()
             self._writers.discard(sink)
+
+
+def end_all(*lives: Live) -> None:
+    """End the processes that a failed test leaves, and the engine that one of them has started and that outlives it."""
+    for each in lives:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()
+        record = each.site.folder / ".oa-dev" / "hosts" / "engine.json"
+        pid = json.loads(record.read_text())["pid"] if record.is_file() else 0
+        if pid and _is_engine(pid):
+            os.kill(pid, signal.SIGTERM)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import end_all
 from live import OA_DEV, Agent, Live, Site, environment, start
 from pydantic import TypeAdapter
 
@@ -77,9 +78,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield pair
         assert (pair.gpu.stop(), pair.laptop.stop()) == (0, 0)
     finally:
-        for each in (pair.gpu, pair.laptop):
-            if each.process.poll() is None:
-                each.process.kill()
+        end_all(pair.gpu, pair.laptop)
 
 
 @pytest.fixture(scope="module")

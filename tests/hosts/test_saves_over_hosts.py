@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import end_all
 from live import Agent, Live, Site, start
 
 from devserver.hosts.engine import find_binary
@@ -71,10 +72,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
         yield made
         assert (made.gpu.stop(), made.laptop.stop()) == (0, 0)
     finally:
-        for each in (made.gpu, made.laptop):
-            if each.process.poll() is None:
-                each.process.kill()
-                each.process.wait()
+        end_all(made.gpu, made.laptop)
 
 
 def run_saves(both: Both, saves: int) -> None:

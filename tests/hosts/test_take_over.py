@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import Proxy
+from engines import Proxy, end_all
 from live import Agent, Live, Site, start
 
 from devserver.hosts.engine import find_binary
@@ -140,10 +140,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
         assert (made.gpu.stop(), made.laptop.stop()) == (0, 0)
     finally:
         made.ends = True
-        for each in (made.gpu, made.laptop):
-            if each.process.poll() is None:
-                each.process.kill()
-                each.process.wait()
+        end_all(made.gpu, made.laptop)
         made.way.end()
 
 
