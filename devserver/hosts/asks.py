@@ -21,7 +21,7 @@ from devserver.hosts.bundles import Bundles
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
-from devserver.hosts.work import whole_number
+from devserver.hosts.work import Work, whole_number
 from devserver.model.encoding import to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
@@ -83,6 +83,7 @@ class Asks:
         self._inbox = link.new_inbox()
         self._news = asyncio.Event()
         self._listening: list[Listening] = []
+        self._again = Work()
         self._questions = Bundles(self._send)
         self._answers = Bundles(self._answer)
         self._replies: dict[tuple[str | None, str], list[tuple[str, int]]] = {}
@@ -99,14 +100,13 @@ class Asks:
             await self._link.subscribe(f"{self._inbox}.>", self._replied),
             await self._link.subscribe(self._names.ask(self._members.host), self._heard),
         ]
-        self._again = asyncio.create_task(self._keep_asking())
+        self._again.begin(self._keep_asking())
 
     async def end(self) -> None:
         """Answer no more; what is being answered goes on for a moment."""
         for each in self._listening:
             await each.end()
-        self._again.cancel()
-        await asyncio.gather(self._again, return_exceptions=True)
+        await self._again.end()
         loop = asyncio.get_running_loop()
         until = loop.time() + 1.0
         while self._replies and loop.time() < until:  # noqa: ASYNC110 - once, at the end

@@ -14,6 +14,7 @@ from typing import Any
 from devserver.errors import DevServerError
 from devserver.hosts.link import Link, Listening, Message
 from devserver.hosts.names import Names
+from devserver.hosts.work import Work
 from devserver.model.encoding import to_json
 from devserver.transports.strict import Malformed, parse_object
 
@@ -51,7 +52,7 @@ class Followed:
         self._seen: dict[Key, int] = {}
         """The revision of the last message of each key, those that say that it is gone included."""
         self._listening: Listening | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = Work()
         self._moved = asyncio.Event()
 
     async def begin(self) -> None:
@@ -60,13 +61,11 @@ class Followed:
         await self._link.flush()
         await self.read()
         self._link.on_back.append(self._came_back)
-        self._looking = asyncio.create_task(self._keep_looking())
+        self._looking.begin(self._keep_looking())
 
     async def end(self) -> None:
         """Follow no more."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._looking.end()
         if self._came_back in self._link.on_back:
             self._link.on_back.remove(self._came_back)
         if self._listening is not None:

@@ -19,9 +19,13 @@ class Work(set[asyncio.Future[Any]]):
 
     async def end(self) -> None:
         """End all of it, and wait for that. Never raises."""
-        for each in tuple(self):
-            each.cancel()
-        await asyncio.gather(*self, return_exceptions=True)
+        while self:
+            for each in tuple(self):
+                each.cancel()
+            # Again where one goes on: wait_for of Python 3.11 loses a cancellation that comes with what it waits for.
+            ended, _ = await asyncio.wait(tuple(self), timeout=0.1)
+            for each in ended:
+                each.cancelled() or each.exception()
 
 
 def whole_number(value: object, otherwise: int = 0) -> int:

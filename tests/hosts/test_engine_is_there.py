@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from devserver.hosts.follow import Followed
 from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Message, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, CODE, DECISIONS, HOSTS
+from devserver.hosts.work import Work
 
 PATIENCE = 30.0
 """Seconds for what comes at once where the machine's disk does not stall."""
@@ -210,6 +212,25 @@ async def test_a_host_that_was_held_up_itself_takes_no_other_for_dead(rig: Rig) 
     assert not gone
     for each in (one, two):
         await each.end()
+
+
+async def test_what_a_host_does_ends_also_where_a_cancellation_is_lost() -> None:
+    """As in wait_for of Python 3.11, when the heartbeat that an agent's move has asked for is due as the host leaves:
+    it did not end then."""
+    work, due = Work(), asyncio.Event()
+
+    async def beat() -> None:
+        while True:
+            due.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), 60)
+
+    beating = work.begin(beat())
+    await asyncio.sleep(0.01)
+    due.set()
+    await asyncio.sleep(0)  # the wait is over, and the task has not gone on
+    await asyncio.wait_for(work.end(), 5)
+    assert beating.cancelled()
 
 
 async def test_a_queue_and_silence_wait_until_all_is_taken_up_again(rig: Rig) -> None:
