@@ -28,6 +28,7 @@ from devserver.live.generation import running
 from devserver.model.change import ConfigChanged, FilesChanged
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Fact, Outcome, PlanDone, Status
+from devserver.model.logs import prepare
 from devserver.model.names import mod_id_of
 from devserver.model.observation import Observation
 from devserver.network.compare import compare_at
@@ -86,6 +87,7 @@ class Child:
         self._is_untidy = False
         self._spare: Spare | None = None
         """A fork with the present code and the kept events."""
+        self._has_log = False
         self._asks: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "follow": self._follow,
             "keep": self._keep,
@@ -115,11 +117,24 @@ class Child:
         """Read a message. If none comes for a moment, collect garbage of earlier code first."""
         if (self._is_untidy or self._sandbox.ending) and not select.select((reading,), (), (), _IDLE)[0]:
             reap(self._sandbox)
+            self._log_ahead()
             gc.unfreeze()
             gc.collect()
             gc.freeze()
             self._is_untidy = False
         return read_message(reading)
+
+    def _log_ahead(self) -> None:
+        """Import the log if a mod may write to it: otherwise each fork imports it, which takes longer than all else."""
+        engine = None if self._network is None or self._has_log else self._network.engine
+        if engine is not None and any(
+            "log" in engine.modules.names_around(each.entry) for each in engine.registry.live
+        ):
+            self._has_log = True
+            prepare()
+            if self._spare is not None:
+                self._end_spare()
+                self._make_spare()
 
     # Code
 

@@ -155,6 +155,28 @@ async def test_a_module_that_only_a_handler_imports_is_of_the_code_that_runs(rep
         assert (await net.run("count.up", {"name": "x"})).message == "two"
 
 
+LOGS = """
+import sys
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+
+class LogsMod(BaseMod):
+    @mod_event_handler("logs.do")
+    def do(self, event: Event):
+        was_there = "structlog" in sys.modules
+        self.log.info("done")
+        return EventResponse(True, "", {"was_there": was_there})
+"""
+
+
+async def test_what_a_first_record_needs_is_imported_before_the_fork(replayed):
+    """Once there is a quiet moment: each fork would import it, which takes longer than all else."""
+    async with replayed(logs=LOGS) as net:
+        async with asyncio.timeout(60):
+            while not (await net.run("logs.do")).data["was_there"]:  # noqa: ASYNC110 - the quiet moment
+                await asyncio.sleep(0.6)
+
+
 SEEN_OUTSIDE = {
     "connect": "socket.connect 127.0.0.1:",
     "dns": "socket.getaddrinfo api.openai.com:443",
