@@ -61,7 +61,9 @@ def call(arguments: Sequence[str]) -> int:
         # that stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.CLEAN
-    except KeyboardInterrupt:
+    except (EOFError, KeyboardInterrupt):
+        # Also an end of input in place of an answer: the line of the question ends here.
+        print(file=sys.stderr)
         return Exit.INTERRUPTED
 
 

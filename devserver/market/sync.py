@@ -7,6 +7,7 @@ server follows the files. A failure or refusal leaves all of them unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -474,9 +475,10 @@ def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool
 
 @dataclass(slots=True)
 class Files:
-    """Files before a change, to be restored byte for byte. New ones are removed again."""
+    """Files before a change, to be restored byte for byte. New ones are removed again, and their new folders."""
 
     _before: dict[Path, bytes | None] = field(default_factory=dict)
+    _made: set[Path] = field(default_factory=set)
 
     def write(self, path: Path, data: bytes | None) -> None:
         """Replace a file, or remove it, and remember its content."""
@@ -484,6 +486,8 @@ class Files:
         if before == data:
             return
         self._before.setdefault(path, before)
+        if not path.parent.is_dir():
+            self._made.add(path.parent)
         _put(path, data)
 
     def put_back(self) -> None:
@@ -491,6 +495,11 @@ class Files:
         for path, data in self._before.items():
             _put(path, data)
         self._before.clear()
+        for each in self._made:
+            # Others may have put files there since.
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        self._made.clear()
 
     @property
     def before(self) -> Mapping[Path, bytes | None]:

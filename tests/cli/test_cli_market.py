@@ -313,11 +313,15 @@ def test_without_any_network_and_nothing_fetched_before_a_mod_is_added(folder: P
     assert f'name = "{name}"' in (folder / NAME).read_text()
 
 
-def test_what_is_built_in_leaves_nothing_when_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_built_in_leaves_nothing_when_declined_or_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """network.yaml is the one that it was, byte for byte; the index that was made for the wheel goes with it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "network.yaml").write_text(NETWORK.partition("# at the end")[0])
     before = files(tmp_path)
+    assert add(["poll-report"], Choices(offline=True), Asked()) == Exit.FATAL, "there is nobody to answer"
+    assert (files(tmp_path), index(tmp_path).exists()) == (before, False)
     assert add(["poll-report"], Choices(yes=True, offline=True), Asked()) == Exit.CLEAN
     listed = (tmp_path / "network.yaml").read_text()
     assert "indexes: [mods-index]" in listed and len(list(index(tmp_path).iterdir())) == 2

@@ -11,7 +11,9 @@ import pytest
 from processes import environment, write
 
 from devserver.cli import app, installing, serve
+from devserver.cli.exits import Exit
 from devserver.cli.quick import MARKET, SWITCHES, market_arguments, run_arguments
+from devserver.cli.start import call
 
 READ = [
     ["run"],
@@ -94,6 +96,12 @@ def test_commands_of_the_market_mean_the_same_without_a_parser(monkeypatch: pyte
         assert read is not None, arguments
         installing.called(*read)
         assert seen[1] == seen[0], arguments
+
+    def unanswered(*_: Any) -> int:
+        raise EOFError
+
+    monkeypatch.setattr(installing, "add", unanswered)
+    assert [call(["add", "polls", *more]) for more in ([], ["--vendor"])] == [Exit.INTERRUPTED, Exit.USAGE]
     assert [each for each in NOT_READ_OF_MARKET if market_arguments(each) is not None] == []
 
 
