@@ -41,9 +41,8 @@ from devserver.model.facts import (
     SplitSeen,
     Stopped,
 )
-from devserver.model.wire_form import sentence_of
+from devserver.model.wire_form import exposed_warning, sentence_of
 from devserver.ui.contract import contract_block
-from devserver.ui.exposed import exposed_block
 from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
@@ -64,7 +63,7 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
         case Ready():
             return (_ready(fact, view),)
         case Exposed():
-            return (exposed_block(fact, view),)
+            return (_exposed_block(fact, view),)
         case PlanMade():
             return plan_made(fact, view)
         case PlanDone():
@@ -313,3 +312,22 @@ def _stopped(fact: Stopped, view: View) -> Block:
     did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
     parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
     return Block((dim(joined(parts, dot)),), lead=Lead.INDENT)
+
+
+def _exposed_block(fact: Exposed, view: View) -> Block:
+    """Return what a person has to know, and what the agents of others need. Only here is the join
+    token shown: a file or a pipe names the file that holds it."""
+    if view.look.one_line:
+        return Block((Segment(f"{view.look.glyphs.note} ", Style.WARN), plain(sentence_of(fact))))
+    head = (Segment(f"  {view.look.glyphs.note}  ", Style.BAD), Segment(exposed_warning(fact), Style.WARN))
+    token = (strong(fact.join_token), plain(f" (kept in {fact.kept_in}; agents here need none)"))
+    rows = (
+        _exposed_row("Listens on", (plain(", ".join(fact.addresses)),)),
+        _exposed_row("Others use", (plain(", ".join(fact.urls)),)),
+        _exposed_row("Join token", token),
+    )
+    return Block(head, body=rows, after=((),), lead=Lead.NOTHING)
+
+
+def _exposed_row(label: str, words: Line) -> Line:
+    return (plain("     "), strong(f"{label:<11}"), *words)

@@ -72,7 +72,6 @@ from devserver.reload.plan.lock import for_lock
 from devserver.reload.plan.needs import cascade, needed_by, orphans, why_orphan, without_unneeded
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
 from devserver.reload.plan.restart import for_restart, reasons_of, without_restarting
-from devserver.reload.plan.seen import refused_as_stale
 from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
 from devserver.reload.plan.situation import Situation, needed_paths, not_loaded
 
@@ -84,7 +83,7 @@ def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     if isinstance(trigger, PartAsked):
         part: Plan = trigger.plan
         return part  # the host that has network.yaml has decided
-    stale = None if isinstance(trigger, FilesChanged) else refused_as_stale(trigger, situation)
+    stale = None if isinstance(trigger, FilesChanged) else _refused_as_stale(trigger, situation)
     if stale is not None:
         return stale
     decided = _decide(trigger, situation)
@@ -373,3 +372,33 @@ def _shown_cause(trigger: FilesChanged, situation: Situation) -> str:
     if not paths:
         return trigger.cause
     return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+
+
+def _refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
+    """Return the plan to do nothing if another generation runs than named (0: none), or None."""
+    asked = _named(trigger)
+    if asked is None:
+        return None
+    action, name, seen = asked
+    mod = situation.find(name)
+    running = mod.generation if mod is not None else 0
+    if seen == running:
+        return None
+    mod_id = mod.mod_id if mod is not None else mod_id_of(name)
+    now = f"v{running} keeps running" if running else "it does not run"
+    then = f"v{seen} ran" if seen else "it did not run"
+    reason = f"asked for when {then}; {now}, nothing was done"
+    return Plan(trigger.cause, holds=(Hold(action, mod_id, reason),), stale=True)
+
+
+def _named(trigger: Trigger) -> tuple[Action, str, int] | None:
+    """Return the request, the mod, and the generation of it that the caller saw."""
+    match trigger:
+        case LoadAsked(path=name, seen=int(seen)):
+            return Action.LOAD, name, seen
+        case UnloadAsked(mod=name, seen=int(seen)):
+            return Action.UNLOAD, name, seen
+        case ReloadAsked(mods=(name,), seen=int(seen)) | UndoAsked(mods=(name,), seen=int(seen)):
+            return Action.RELOAD, name, seen
+        case _:
+            return None
