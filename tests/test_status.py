@@ -8,7 +8,7 @@ import pytest
 from workspaces import Workspace, served
 
 from devserver.config.network_yaml import read_network
-from devserver.model.facts import ErrorFacts, ModError, Notice, Outcome, PlanDone, Status
+from devserver.model.facts import ErrorFacts, HostSeen, HostState, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Plan
 from devserver.server.saves import Saves
@@ -45,6 +45,7 @@ def after(*facts: Any) -> tuple[Any, Any, Any]:
 
 
 GOOD, BAD = done(Status.APPLIED, 2), done(Status.ROLLED_BACK, 2, ERROR)
+HELD = done(Status.SKIPPED, 0, action=Action.LOAD)
 AGAIN = Notice("mods/wiki/mod.py matches wiki v2 again", calm=True, mended=("wiki",))
 
 
@@ -53,6 +54,9 @@ AGAIN = Notice("mods/wiki/mod.py matches wiki v2 again", calm=True, mended=("wik
     [
         ((), (None, None, None)),
         ((GOOD,), (("applied", 2), None, None)),
+        ((HELD, HostSeen("gpu-1", HostState.AWAY, mods=("wiki",))), (("skipped", 0), None, None)),
+        ((HELD, HostSeen("gpu-1", HostState.CAME, mods=("wiki",))), (None, None, None)),
+        ((GOOD, HostSeen("gpu-1", HostState.CAME, mods=("wiki",))), (("applied", 2), None, None)),
         ((GOOD, BAD), (("rolled_back", 2), "'column'", None)),
         ((GOOD, BAD, done(Status.SKIPPED, 2)), (("skipped", 2), "'column'", None)),
         ((GOOD, BAD, done(Status.APPLIED, 3)), (("applied", 3), None, None)),

@@ -19,7 +19,7 @@ from devserver.config.settings import Settings
 from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
 from devserver.model.config import Manifest
-from devserver.model.facts import ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
+from devserver.model.facts import ErrorFacts, Fact, HostSeen, HostState, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, ModState
 from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
 from devserver.network.agent import Agent
@@ -73,6 +73,8 @@ class Standing:
             elif isinstance(fact, ModError):
                 self.last_error = fact.error
                 self._note_raised(fact)
+            elif isinstance(fact, HostSeen):
+                self._note_host(fact)
             elif isinstance(fact, Notice) and fact.mended:
                 self.last_error = None
                 for mod_id in fact.mended:
@@ -80,6 +82,15 @@ class Standing:
                         known.failed = None
                         known.outcome = known.applied or known.outcome
                         known.revision = self.revision
+
+    def _note_host(self, seen: HostSeen) -> None:
+        """Forget that mods waited for a host which runs them now."""
+        for mod_id in seen.mods if seen.state in (HostState.CAME, HostState.BACK) else ():
+            known = self._known.get(mod_id)
+            step = () if known is None else (known.outcome["action"], known.outcome["status"])
+            if step == (Action.LOAD.value, Status.SKIPPED.value):
+                del self._known[mod_id]
+                self.revision += 1
 
     def _note_outcome(self, outcome: Outcome) -> None:
         before, row = self._known.get(outcome.mod_id), {**outcome_to_dict(outcome), "time": iso_of(self._clock())}
