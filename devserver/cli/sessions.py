@@ -137,7 +137,8 @@ def _show(found: list[Compared], spent: float, file: str, at: int | None) -> Non
     results = Counter(each.result for each in found)
     say(f"{count(len(found), 'event')} in order, each on the state that the ones before it left - {took(spent)}")
     cannot = [each for each in found if each.result is PinResult.CANNOT]
-    parts = [f"{results[PinResult.SAME]:,} same", f"{results[PinResult.DIFFERS]:,} differ"]
+    differ = results[PinResult.DIFFERS]
+    parts = [f"{results[PinResult.SAME]:,} same", f"{differ:,} differ{'s' if differ == 1 else ''}"]
     if cannot:
         parts.append(f"{len(cannot):,} not replayed ({cannot[0].why})")
     say(f"  {', '.join(parts)}")

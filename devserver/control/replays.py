@@ -12,10 +12,13 @@ from typing import Any, Protocol
 from devserver.control import bodies
 from devserver.control.bodies import read
 from devserver.errors import DevServerError
+from devserver.model.logs import logger
 from devserver.model.principal import Scope
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
+
+_log = logger("devserver.audit")
 
 
 class ReplayAsked(Protocol):
@@ -107,6 +110,8 @@ class ReplayApi:
         if body.for_real:
             if body.generations is None:
                 raise Malformed("bad_field", "for_real needs the generations that you have seen")
+            named = body.number or body.name or (body.event or {}).get("event_name")
+            _log.info("%s sends %r again, for real", request.who, named)
             return await _answered(self._replayer.replays.send_again(what, body.payload, body.generations))
         return await _answered(self._replayer.replays.replay(what, payload=body.payload, on=body.on))
 

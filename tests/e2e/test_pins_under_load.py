@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -58,10 +59,10 @@ async def pinned(server: Running, count: int) -> None:
 async def test_saves_with_pins_cost_no_agent_anything(
     workspace: Workspace, server: Running, agents: Crowd, saves: int, pins: int
 ) -> None:
-    """Nothing is lost, repeated, reordered or cut off, no event of a replay is delivered to anyone, and the answers of
-    agents take as long as they do during as many saves without pins."""
+    """Nothing is lost, repeated, reordered or cut off, and no event of a replay is delivered to anyone. On a quiet
+    machine the answers of agents take as long as they do during as many saves without pins."""
     without: list[float] = []
-    if saves > 100:  # fewer tell nothing about the slowest hundredth
+    if saves > 100 and os.getloadavg()[0] < 1.0:  # fewer, or another load beside it, tell nothing about slow answers
         await saved(workspace, server, agents, range(1000, 1000 + saves))
         without, agents.ledger.took = agents.ledger.took, []
     await pinned(server, pins)
@@ -71,8 +72,7 @@ async def test_saves_with_pins_cost_no_agent_anything(
     assert told["same"] == len(told["pins"]) > 0
     if without:
         slower = {part: at(agents.ledger.took, part) / at(without, part) for part in (50, 99)}
-        print("with pins, beside without:", slower, at(without, 50), at(without, 99))
-        assert slower[50] <= 1.2 and slower[99] <= 1.5, slower
+        assert slower[50] <= 1.2 and slower[99] <= 1.5, (slower, at(without, 50), at(without, 99))
 
 
 def at(took: list[float], percent: int) -> float:

@@ -86,13 +86,24 @@ WIKI = """
     @mod_event_handler("wiki.page.delete")
     def delete(self, event):
         return True
+
+    @mod_event_handler("wiki.page.find")
+    def find(self, event, payload: Find):
+        return True
+"""
+FIND = """
+from pydantic import BaseModel
+
+class Find(BaseModel):
+    words: str
+    limit: int = 5
 """
 
 
 async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once what is lost; answers and what is sent once the new generation has given some; and again when asked."""
     monkeypatch.setattr("devserver.server.contracts.LOOKS", (0.01,) * 200)
-    work.mod("wiki", WIKI)
+    work.mod("wiki", WIKI, FIND)
     work.mod("ear", '@mod_event_handler("*")\ndef hear(self, event):\n    return None')
     network = await work.start("mods.wiki", "mods.ear")
     tasks: list[Any] = []
@@ -109,10 +120,13 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     for _ in range(ENOUGH):
         await work.ask("wiki.page.edit")
     await work.ask("wiki.page.delete")
+    await work.ask("wiki.page.find", words="home")
     changed = WIKI.replace('"version": 8', '"version": "8"').replace(', "reason": "r"', "")
-    contracts.note(await work.save_mod("wiki", changed.replace("wiki.page.delete", "wiki.page.remove")))
+    changed = changed.replace("wiki.page.delete", "wiki.page.remove")
+    contracts.note(await work.save_mod("wiki", changed, FIND.replace("limit: int = 5", "limit: int")))
     await until(lambda: bool(work.told(ContractChanged)))
-    assert work.told(ContractChanged) == [ContractChanged((LostEvent("wiki.page.delete", 1, ("ana",)),))]
+    needed = ShapeChange("wiki.page.find", "takes", "limit", "optional", "required", ("ana",))
+    assert work.told(ContractChanged) == [ContractChanged((LostEvent("wiki.page.delete", 1, ("ana",)),), (needed,))]
     for _ in range(ENOUGH):
         await work.ask("wiki.page.edit")
     await until(lambda: len(work.told(ContractChanged)) > 1)
@@ -120,6 +134,7 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     assert [each["event_name"] for each in told["lost"]] == ["wiki.page.delete"]
     assert {(each["event_name"], each["part"], *each["agents"]) for each in told["changed"]} == {
         ("wiki.page.edit", "answer", "ana"),
+        ("wiki.page.find", "takes", "ana"),
         ("page.notification", "sends", "charlie"),
     }
     contracts.end()
@@ -128,7 +143,7 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
 
 async def test_a_mod_that_moves_to_another_host_loses_no_event(work: Workspace) -> None:
     """Neither in the moment before its new host tells of it, nor afterwards."""
-    work.mod("wiki", WIKI)
+    work.mod("wiki", WIKI, FIND)
     work.mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    return None')
     network = await work.start("mods.wiki", "mods.ear")
     begun: list[Any] = []
@@ -141,7 +156,9 @@ async def test_a_mod_that_moves_to_another_host_loses_no_event(work: Workspace) 
     leaving.host = "gpu-1"
     registry.commit(Swap(removed=[leaving]))
     contracts.note(await work.save_mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    pass'))
-    there = Slot("wiki", "mods.wiki", Gate(10), host="gpu-1", listens=("wiki.page.edit", "wiki.page.delete"))
+    there = Slot(
+        "wiki", "mods.wiki", Gate(10), host="gpu-1", listens=("wiki.page.edit", "wiki.page.delete", "wiki.page.find")
+    )
     registry.set_away([there], ["wiki", "ear"])
     contracts.note(await work.save_mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    return 1'))
     for each in begun:
