@@ -828,6 +828,41 @@ async def test_an_option_of_a_library_that_is_set_no_more(probe: Probe) -> None:
         tracemalloc.stop()
 
 
+async def test_what_a_version_puts_into_the_standard_library_goes_with_it(probe: Probe) -> None:
+    """Each version finds there what a fresh start finds; the last one puts nothing there."""
+    top = """
+import copyreg, fractions, json, mimetypes, sqlite3, sys, warnings, yaml
+_hook, _default = sys.excepthook, json.JSONEncoder.default
+def hook(*a): return {n}, _hook is sys.__excepthook__
+sys.excepthook = hook
+json.JSONEncoder.default = lambda self, o: ({n}, _default.__qualname__)
+mimetypes.add_type("x/{n}", ".oak")
+warnings.filterwarnings("error", message="oak{n}")
+copyreg.pickle(fractions.Fraction, lambda f: {n})
+sqlite3.register_converter("oak", lambda b: {n})
+yaml.SafeLoader.add_constructor("!oak", lambda l, n: {n})
+fractions.Fraction.oak = property(lambda self: {n})
+"""
+    answer = (
+        "(sys.excepthook(), json.dumps(object()), mimetypes.guess_type('a.oak')[0],"
+        " [f[1].pattern for f in warnings.filters if f[1] is not None and 'oak' in f[1].pattern],"
+        " copyreg.dispatch_table[fractions.Fraction](0), sqlite3.converters['OAK'](b''), yaml.safe_load('!oak x'),"
+        " fractions.Fraction(1).oak)"
+    )
+    gone = "import copyreg, fractions, json, mimetypes, sqlite3, sys, warnings, yaml"
+    left = (
+        "(sys.excepthook is sys.__excepthook__, json.JSONEncoder.default.__qualname__,"
+        " mimetypes.guess_type('a.oak')[0], fractions.Fraction in copyreg.dispatch_table, 'OAK' in sqlite3.converters,"
+        " '!oak' in yaml.SafeLoader.yaml_constructors, hasattr(fractions.Fraction, 'oak'))"
+    )
+    own = "JSONEncoder.default"
+    await probe.start(top.format(n=1), answer=answer)
+    for n in (1, 2):
+        assert await probe.ask() == ((n, True), f'[{n}, "{own}"]', f"x/{n}", [f"oak{n}"], n, n, n, n)
+        await probe.save(top.format(n=2) if n == 1 else gone, answer=answer if n == 1 else left)
+    assert (await probe.ask(), probe.reasons) == ((True, own, None, False, False, False, False), [])
+
+
 CONTENTS = """
 import array, functools, io, threading
 LOCAL, TEXT, NUMBERS, NAMES = threading.local(), io.StringIO(), array.array("i"), {}
