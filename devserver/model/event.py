@@ -114,11 +114,12 @@ _ids = random.Random()
 """A generator of its own: a mod that seeds `random` must not make ids repeat."""
 
 os.register_at_fork(after_in_child=_ids.seed)
+_bits = _ids.getrandbits
 
 
 def new_event_id() -> str:
     """Return a fresh identifier, 128 random bits in hex. It tells events apart, proves nothing."""
-    return _ids.getrandbits(128).to_bytes(16, "big").hex()
+    return _bits(128).to_bytes(16, "big").hex()
 
 
 @dataclass(slots=True, kw_only=True)

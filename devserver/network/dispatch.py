@@ -370,7 +370,8 @@ class Dispatcher:
                     # What `note` does, without a call for each event.
                     tally.events += 1
                     tally.times.append(took)
-            way.visited(generation, call.started, held, said)
+            if way.number:
+                way.visited(generation, call.started, held, said)
 
     def _tally_failed(self, generation: Generation, tally: Tally, call: Call, took: float) -> None:
         """Note that an event has failed in a mod that has lines, or in one of them."""
