@@ -38,6 +38,16 @@ on busy ones, or with many clients, they come in batches, and what is left is mo
 (*Where the time of a request goes*). A save costs more than in 0.1.0: it is followed by what proves that no old code is
 left. A shadow's p50 is what an agent waits over HTTP; to keep an event for a shadow costs some tenths of a µs, and the
 shadow itself runs after the answer (*Versions beside a mod*).
+
+Why a save takes more than 5 ms and three times the floor: of some 9 ms, 5.8 lie between the plan and the open gate (100
+lines, one mod, in process, on a core of its own, 2026-11-30): plan 0.6, finding and compiling 1.3 (0.8 of it Python's
+compiler, which the floor pays too), import 1.9, construction 1.0, gate and hand-over 0.3, `initialize()` 0.6, commit
+0.15. 1.4 ms of these note what the code changes in the process, at import, construction and `initialize()`: without
+that, a handler of a logger or an entry in another module's table would outlive its code. The rest is the notification,
+reading until the file is whole, changes of threads, and the question and its answer over HTTP.
+
+Why 1,000 mods start later than in OpenAgents: each takes 3.2 ms on its way through all phases (import 1.9, construction
+0.5, `initialize()` 0.4, compiling 0.2), measured in the same way.
 """
 
 
