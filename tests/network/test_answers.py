@@ -73,6 +73,20 @@ async def test_a_repeat_waits_for_an_answer_that_is_being_made() -> None:
     assert waiting[1].cancelled()
 
 
+async def test_an_answer_that_is_left_out_is_told_and_not_remembered() -> None:
+    """What another host's mod did is not known: who waits hears that, and the same event may come again."""
+    answers = Answers()
+    assert answers.begin("ana", "e1") is None
+    pending = answers.begin("ana", "e1")
+    assert isinstance(pending, Pending)
+    waiting = asyncio.create_task(answers.wait(pending))
+    await asyncio.sleep(0)
+    answers.leave_out("ana", "e1")
+    answers.end("ana", "e1", answer("unknown"))
+    assert await waiting == answer("unknown")
+    assert answers.begin("ana", "e1") is None
+
+
 async def test_what_is_being_answered_is_never_forgotten() -> None:
     """However many other events are answered meanwhile, who waits for an answer gets it."""
     answers = holding(each=2, most=4)

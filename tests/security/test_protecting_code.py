@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mutants import MUTATIONS, ROOT
 from workspaces import Workspace
 
 from devserver.control import page
@@ -108,3 +109,10 @@ async def test_no_source_is_executed_that_others_may_have_written(work: Workspac
     done = await work.saved(source)
     assert [each.status for each in done.outcomes] == [Status.ROLLED_BACK]
     assert work.running() == {"nice": 1}
+
+
+def test_every_mutation_is_one_of_the_code() -> None:
+    """`make mutate` would break nothing with a text that is not in its file any more, or tests that are not there."""
+    gone = [each for each in MUTATIONS if each.text not in (ROOT / "devserver" / each.file).read_text("utf-8")]
+    assert not gone
+    assert all((ROOT / each.tests).is_file() for each in MUTATIONS)
