@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from devserver.model.split import Guard
 
 _TIMES = 1000
+_COUNTED = 10_000
+"""The most events that a guard counts (`of`)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +24,7 @@ class Tally:
     took: float = 0.0
     ended: float = 0.0
     """How long the latest one took, and when it ended, in monotonic seconds."""
-    _failures: deque[int] = field(default_factory=deque)
+    _failures: deque[int] = field(default_factory=lambda: deque(maxlen=_COUNTED))
     """The numbers of the events that failed, as far as a guard may count them."""
 
     def note(self, seconds: float, error: str = "") -> None:

@@ -28,6 +28,8 @@ from devserver import AgentNetwork
 from devserver.errors import EventRefused
 from devserver.model.event import Event
 from devserver.model.principal import ANONYMOUS, Principal
+from devserver.model.split import Rule
+from devserver.network.shadow import Shadow
 from devserver.server.app import make_app
 from devserver.transports.http.serving import HttpServer
 from devserver.transports.inbound import Joining, principal_of
@@ -47,6 +49,9 @@ BOUNDS = {
     "_Sender.answers": "account of answers",
     "_Sender.answers[]": "account of answers",
     "_Sender.order": "account of answers",
+    "Choice.known": "cleared when it has 10,000 senders",
+    "Tally.times": "the last 1,000",
+    "Tally._failures": "10,000",
     "Rate._times": "new agents per minute",
     "Audit._seen": "100 kinds a second",
     "RoutingTable._memory": "cleared when it has 10,000 names",
@@ -109,6 +114,7 @@ async def live_a_life(network: AgentNetwork, joining: Joining, names: list[str])
         for event_name, payload in (
             ("note.heard.post", {"from": name}),
             ("note.unheard.post", {"from": name}),
+            ("note.failed.post", {"from": name}),
             ("system.subscribe_events", {"event_patterns": ["note.*", f"{name}.*"], "channels": [name]}),
             ("system.add_channel_member", {"channel_id": "general"}),
             ("system.add_channel_member", {"channel_id": f"none-{name}"}),
@@ -134,7 +140,10 @@ class HearMod(BaseMod):
     def initialize(self):
         self.network.create_channel("general")
     @mod_event_handler("note.heard.post")
+    @mod_event_handler("note.failed.post")
     async def hear(self, event):
+        if event.event_name == "note.failed.post":
+            raise ValueError
         return {"heard": event.payload["from"]}
 """
 
@@ -143,7 +152,8 @@ class HearMod(BaseMod):
 async def network(tmp_path: Path) -> Any:
     (tmp_path / "mods").mkdir()
     (tmp_path / "mods" / "hear.py").write_text(MOD)
-    (tmp_path / "network.yaml").write_text("network:\n  name: Test\n  mods:\n    - name: mods.hear\n")
+    (tmp_path / "mods" / "see.py").write_text(MOD.replace("heard", "unheard"))
+    (tmp_path / "network.yaml").write_text("network: {name: Test, mods: [{name: mods.hear}, {name: mods.see}]}\n")
     made = AgentNetwork.load(tmp_path)
     await made.initialize()
     yield made
@@ -153,11 +163,19 @@ async def network(tmp_path: Path) -> Any:
 async def test_whatever_grows_with_agents_has_a_bound_and_shrinks_when_they_leave(network: AgentNetwork) -> None:
     """What is not in the table may not have grown; what is kept for agents is gone when they are."""
     joining = Joining(network, per_minute=100_000)
-    await live_a_life(network, joining, [f"first-{n}" for n in range(20)])
-    before, roots = sizes(network, joining), (network, joining)
-    names = [f"second-{n}" for n in range(100)]
-    await live_a_life(network, joining, names)
-    after = sizes(*roots)
+    recorder = network.record()
+    # Half of the agents is in another version of one mod; a copy of the other sees their events, too.
+    assert (await network.try_mod("hear", Rule(share=0.5))).success
+    assert (await network.try_mod("see", Rule(shadow=True))).success
+    roots = (network, joining)
+    found = []
+    for names in ([f"first-{n}" for n in range(20)], [f"second-{n}" for n in range(100)]):
+        await live_a_life(network, joining, names)
+        # At most a hundred events wait for a copy, and 64 to be written as rows.
+        await until(lambda: not any(each.waiting for each in gc.get_objects() if type(each) is Shadow))
+        recorder.take_in()
+        found.append(sizes(*roots))
+    before, after = found
     grown = {name for name, size in after.items() if size - before.get(name, 0) >= 50}
     assert grown - set(BOUNDS) == set()
     accounts = {each["name"]: each["bytes"] for each in network.directory.accounts.rows()}
@@ -165,9 +183,19 @@ async def test_whatever_grows_with_agents_has_a_bound_and_shrinks_when_they_leav
     for agent in network.directory.agents():
         await network.unregister_agent(agent.agent_id)
     left = sizes(*roots)
-    passing = {"Rate._times", "Audit._seen", "Audit._seen[]", "RoutingTable._memory"}
+    passing = {
+        "Rate._times",
+        "Audit._seen",
+        "Audit._seen[]",
+        "RoutingTable._memory",
+        "Choice.known",
+        "Tally.times",
+        "Tally._failures",
+    }
     assert {each for each in grown if left.get(each, 0) > 0} <= passing
-    assert {each["name"]: each["bytes"] for each in network.directory.accounts.rows()} == dict.fromkeys(accounts, 0)
+    left_bytes = {each["name"]: each["bytes"] for each in network.directory.accounts.rows()}
+    # What has happened is kept for people, also when its agents have gone.
+    assert left_bytes | {"recorder": 0} == dict.fromkeys(accounts, 0)
 
 
 async def speak(port: int, number: int) -> asyncio.StreamWriter:
