@@ -28,7 +28,8 @@ SETTLED = 120.0
 """Seconds after which nothing may grow: agents that were silent for longer than `agent_timeout` are gone by then."""
 ROOM = 1.1
 """How much more than before an account may have for a moment."""
-SPARE = {"bytes": 64 << 10, "resident": 16 << 20, "descriptors": 20}
+SPARE = {"resident": 192 << 20, "descriptors": 20}
+"""What is more than an account: malloc keeps what threads have freed, so that memory grows by steps."""
 
 WORK = """
     @mod_event_handler("work.item.post")
@@ -84,7 +85,7 @@ class Churn:
         problems = []
         for name in self.seen[-1][1] if before and after else ():
             most, now = max(each.get(name, 0) for each in before), max(each.get(name, 0) for each in after)
-            if now > most * ROOM + SPARE.get(name, SPARE["bytes"]):
+            if now > most * ROOM + SPARE.get(name, 64 << 10):
                 problems.append(f"{name} has grown from {most:,} to {now:,}")
         return problems
 

@@ -298,7 +298,7 @@ async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Work
         @mod_event_handler("cancel.all")
         async def all(self, event):
             for each in asyncio.all_tasks() - {asyncio.current_task()}:
-                if each.get_coro().__qualname__ == "Dispatcher.process":
+                if each.get_coro().__qualname__ == "Passage._bring":
                     each.cancel()
             return True
 

@@ -20,6 +20,7 @@ def test_who_follows_is_given_each_event_when_it_ends_with_its_whole_payload() -
     mark = recorder.mark()
     send(200_000)
     send()
+    recorder.take_in()
     assert [number_of(each) > mark for each in seen] == [True, True]
     assert rest_of(seen[0])["payload"] == {"text": "x" * 200_000}
     recorder.follow(None)
