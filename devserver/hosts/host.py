@@ -57,11 +57,8 @@ class HostTaken(DevServerError):
 
 
 class Host:
-    """This process, as one of several.
-
-    Arguments: `folder`, of the engine's files; `path`, the network.yaml; `url`, where agents come in here; `tell`, told
-    what a person shall know.
-    """
+    """This process, as one of several. `folder` has the engine's files, `path` is the network.yaml;
+    agents come in at `url`, and a person is told by `tell`."""
 
     def __init__(
         self, wanted: Wanted, network: AgentNetwork, *, folder: Path, path: Path, url: str, tell: Tell
