@@ -236,8 +236,10 @@ class Shadows:
         self.fresh.append(done)
         if not self.is_due:
             self.is_due = True
-            # Empty context: a shadow's work belongs to no call.
-            asyncio.get_running_loop().call_later(_SOON, self._hand_out, context=contextvars.Context())
+            # Empty context: a shadow's work belongs to no call. The timer is set in the next turn:
+            # the sender of this event waits for all that is done in this one.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_later, _SOON, self._hand_out, context=contextvars.Context())
 
     def _hand_out(self) -> None:
         self.is_due = False
