@@ -19,8 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
-from devserver.config.network_yaml import read_network
-from devserver.config.versions import default_label
+from devserver.config.written import read_written
 from devserver.errors import DevServerError, NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation, running_calls
@@ -61,7 +60,7 @@ from devserver.model.logs import log_fact
 from devserver.model.names import module_of
 from devserver.model.plan import RESTART, START, Plan
 from devserver.model.principal import LOCAL, Kind, Principal
-from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
+from devserver.model.split import Guard, Line, Rule, StateMode, default_label, label_of, main_of
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Agent, Directory, Registration
 from devserver.network.asks import Asks
@@ -175,7 +174,7 @@ class AgentNetwork:
             raise TypeError(f"load() takes a path, not {type(named).__name__}: use create_from_config(config)")
         file = Path(named)
         file = file / "network.yaml" if file.is_dir() else file
-        wanted = read_network(file)
+        wanted = read_written(file).config
         wanted = wanted if port is None else replace(wanted, port=port)
         network = cls(wanted, Path(workspace_path or file.parent), home=home, tell=tell)
         network.engine.locate.config_file = file.resolve()

@@ -17,7 +17,6 @@ from devserver.cli.installing import Choices, Here, agreed, applied, difference,
 from devserver.cli.output import say, show_lines
 from devserver.cli.promoted import keep
 from devserver.cli.staging import Asked, Given, Stage
-from devserver.config.versions import label_of_versions
 from devserver.market import sync as market
 from devserver.market.folder import alone
 from devserver.market.lock import Locked
@@ -25,7 +24,7 @@ from devserver.market.sync import Ready
 from devserver.market.yaml_edit import add_index, add_line, remove_line, set_in_mod
 from devserver.model.config import ModSpec
 from devserver.model.names import module_of, normal
-from devserver.model.split import label_problem, parse_share
+from devserver.model.split import label_of_versions, label_problem, parse_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

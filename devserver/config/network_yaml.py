@@ -34,11 +34,11 @@ from devserver.config.network import (
 from devserver.config.regular import NotRegular, TooLarge, read_regular
 from devserver.config.versions import check_versions, versions_of
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, too_large, unquoted
-from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, near, path_of
+from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, path_of
 from devserver.errors import ConfigError
 from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig, ReplayRules
 from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
-from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of
+from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of, near
 
 _OURS = re.compile(r"^[ \t{]*network[ \t]*:(?:\s|$)|[\"']network[\"'][ \t]*:", re.MULTILINE)
 _ROOT_KEY = re.compile(r"^([A-Za-z_]+)[ \t]*:", re.MULTILINE)
@@ -50,13 +50,16 @@ _SHAPES = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a map
 
 
 def read_network(path: Path) -> NetworkConfig:
-    """Read the network that the file at `path` asks for (see `parse_network`).
-
-    At most 256 KiB are read, from regular files only; opening never blocks.
+    """Read the network that the file at `path` asks for (see `parse_network` and `read_bytes`).
 
     Raises ConfigError for a file that cannot be read or used. A file that is not a network.yaml is
     never quoted.
     """
+    return parse_network(read_bytes(path), path.name)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read at most 256 KiB, from a regular file only; opening never blocks. Raises ConfigError."""
     try:
         data = read_regular(path, MAX_BYTES)
     except NotRegular as other:
@@ -67,7 +70,7 @@ def read_network(path: Path) -> NetworkConfig:
         raise unquoted(path.name, f"the file cannot be read: {error.strerror or error}") from error
     if data is None:
         raise unquoted(path.name, f"the file cannot be read: {os.strerror(errno.ENOENT)}")
-    return parse_network(data, path.name)
+    return data
 
 
 def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfig:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from devserver.config.yaml_values import near
+from devserver.model.names import near
 
 MOST_TOLD = 20
 """The most refused values of one mapping that are told."""

@@ -6,31 +6,25 @@ for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from devserver.config.network import Mod, Version
 from devserver.config.yaml_values import Document, Loc, path_of
 from devserver.model.config import ModSpec
-from devserver.model.names import mod_id_of, mod_name_problem, module_of
-from devserver.model.split import Guard, Line, Rule, StateMode, label_problem, parse_share, shown_share
+from devserver.model.names import mod_name_problem, module_of
+from devserver.model.split import (
+    Guard,
+    Line,
+    Rule,
+    StateMode,
+    default_label,
+    label_of_versions,
+    parse_share,
+    shown_share,
+)
 
 _ROUNDING = 1e-9
-
-
-def default_label(name: str) -> str | None:
-    """Return the label of a line whose code is another mod's: the text behind the last `_` of its
-    name, or the name."""
-    mod_id = mod_id_of(name)
-    found = (each for each in (mod_id.rpartition("_")[2], mod_id) if label_problem(each) is None)
-    return next(found, None)
-
-
-def label_of_versions(text: str) -> str | None:
-    """Return the label of a version from an index: its major version, as in "2" for "~=2.0"."""
-    found = re.search(r"[0-9]{1,20}", text)
-    return found[0] if found is not None else None
 
 
 def check_versions(document: Document, entries: object) -> None:

@@ -6,7 +6,6 @@ not guessed: it becomes `Unclear`. Knows no key by name.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -18,6 +17,7 @@ import yaml
 from devserver.config.yaml_text import Source, kind
 from devserver.errors import ConfigError
 from devserver.model.declared import ErrorFacts, Frame
+from devserver.model.names import near
 
 Loc = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""
@@ -70,12 +70,6 @@ def resolve(text: str) -> str | int | float | bool | Unclear | None:
         return text
     number = float(text)
     return number if math.isfinite(number) else Unclear(text, "write a smaller number, or put it in quotes")
-
-
-def near(word: str, known: Collection[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be, or None."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
-    return found[0] if found else None
 
 
 def did_you_mean(word: str | None) -> str | None:

@@ -70,7 +70,7 @@ class ControlApi:
 
     async def prove(self, request: Request) -> Answer:
         """Prove that this server knows the token: the HMAC-SHA256 of the client's nonce, in hex."""
-        nonce = read(bodies.Prove, request).nonce.encode()
+        nonce = read(bodies.models.Prove, request).nonce.encode()
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
     async def status(self, request: Request) -> Answer:
@@ -99,7 +99,7 @@ class ControlApi:
 
     async def load(self, request: Request) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
-        body = read(bodies.Load, request)
+        body = read(bodies.models.Load, request)
         if body.anyway:
             self._control.allow_blocked(body.anyway)
         cause = cause_of(request)
@@ -108,7 +108,7 @@ class ControlApi:
 
     async def unload(self, request: Request) -> Answer:
         """Unload a mod; `cascade` unloads its dependents first, `force` leaves them."""
-        body = read(bodies.Unload, request)
+        body = read(bodies.models.Unload, request)
         return await self._carry_out(
             UnloadAsked(body.mod_path, body.force, cause_of(request), body.generation, cascade=body.cascade)
         )

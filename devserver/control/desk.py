@@ -139,7 +139,7 @@ class DeskApi:
         (`resume`)."""
         saves = self._desk.saves
         done: tuple[PlanDone, ...] = ()
-        match read(bodies.Saves, request).do:
+        match read(bodies.models.Saves, request).do:
             case "pause":
                 saves.pause()
             case "apply":
@@ -157,7 +157,7 @@ class DeskApi:
         """Record a session from now on (`start`), or end it (`stop`); return its file."""
         recording = self._desk.recording
         try:
-            if read(bodies.Record, request).do == "start":
+            if read(bodies.models.Record, request).do == "start":
                 await recording.start()
             else:
                 return told({"recording": None, "session": recording.stop()})
@@ -167,7 +167,7 @@ class DeskApi:
 
     async def log(self, request: Request) -> Answer:
         """Show log records from `level` on."""
-        level = read(bodies.Log, request).level
+        level = read(bodies.models.Log, request).level
         self._desk.set_log_level(level)
         return told({"level": level})
 

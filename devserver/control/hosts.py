@@ -67,7 +67,7 @@ class HostsApi:
 
     async def move(self, request: Request) -> Answer:
         """Bring a mod to another host, with its state."""
-        body = read(bodies.Move, request)
+        body = read(bodies.models.Move, request)
         return told(await self._known.move(body.mod, body.to))
 
     def over_hosts(self, routes: Iterable[Route]) -> Iterator[Route]:

@@ -7,25 +7,21 @@ from 0 to 1.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
-from pydantic import Field
-
-from devserver.control.bodies import Body, Text, read
+from devserver.control import bodies
+from devserver.control.bodies import read
 from devserver.control.control import carried_out
 from devserver.model.change import DropAsked, LineAsked, PromoteAsked, SplitAsked, Trigger
 from devserver.model.facts import PlanDone
 from devserver.model.names import mod_name_problem, module_of
 from devserver.model.principal import Scope
-from devserver.model.split import Guard, Line, Rule, StateMode, label_problem
+from devserver.model.split import Guard, Line, StateMode, label_problem
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
 
 _CAUSE = "asked by a command"
-_MOST = 1000
-
-Names = Annotated[list[Text], Field(max_length=_MOST)]
 
 
 class LinesAsked(Protocol):
@@ -39,50 +35,6 @@ class Submits(Protocol):
     """The one queue of triggers."""
 
     async def submit(self, trigger: Trigger) -> PlanDone: ...
-
-
-class RuleBody(Body):
-    """Which events a line gets."""
-
-    share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    agents: Names = Field(default=[])
-    groups: Names = Field(default=[])
-    when: dict[str, object] = Field(default={})
-    shadow: bool = False
-
-    @property
-    def rule(self) -> Rule:
-        return Rule(
-            share=self.share,
-            agents=tuple(self.agents),
-            groups=tuple(self.groups),
-            when=self.when,
-            shadow=self.shadow,
-        )
-
-
-class Try(RuleBody):
-    """A version beside a mod: the mod's own file on disk, or the code of another `path`."""
-
-    mod: Text
-    label: Text = "next"
-    path: Text | None = None
-    state: Literal["shared", "copy", "empty"] | None = None
-
-
-class SplitBody(RuleBody):
-    """A line, and which events it gets."""
-
-    line: Text
-
-
-class End(Body):
-    """The line to end, and whose state stays if both have one."""
-
-    line: Text
-    keep: Literal["", "main", "line"] = ""
-    write: bool = False
-    """Whether the caller writes a promotion to network.yaml."""
 
 
 class LinesApi:
@@ -104,7 +56,7 @@ class LinesApi:
 
     async def try_(self, request: Request) -> Answer:
         """Load a version beside a mod."""
-        body = read(Try, request)
+        body = read(bodies.models.Try, request)
         problem = label_problem(body.label)
         if problem is None and body.path is not None:
             problem = mod_name_problem(body.path)
@@ -122,18 +74,18 @@ class LinesApi:
 
     async def split(self, request: Request) -> Answer:
         """Give a line other agents."""
-        body = read(SplitBody, request)
+        body = read(bodies.models.SplitBody, request)
         return carried_out(await self._queue.submit(SplitAsked(body.line, body.rule, _CAUSE)))
 
     async def promote(self, request: Request) -> Answer:
         """Let a line become its mod."""
-        body = read(End, request)
+        body = read(bodies.models.End, request)
         asked = PromoteAsked(body.line, body.keep, _CAUSE, written=body.write)
         return carried_out(await self._queue.submit(asked))
 
     async def drop(self, request: Request) -> Answer:
         """End a line."""
-        body = read(End, request)
+        body = read(bodies.models.End, request)
         return carried_out(await self._queue.submit(DropAsked(body.line, body.keep, _CAUSE)))
 
     async def compare(self, request: Request) -> Answer:

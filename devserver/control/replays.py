@@ -85,27 +85,27 @@ class ReplayApi:
 
     async def pin(self, request: Request) -> Answer:
         """Pin an event by its `number`, or a given `event`."""
-        body = read(bodies.MakePin, request)
+        body = read(bodies.models.MakePin, request)
         what = _one_of(body.number, None, body.event)
         return await _answered(self._replayer.replays.pin(what, name=body.name, empty=body.state == "empty"))
 
     async def accept(self, request: Request) -> Answer:
         """Accept the present result of a pin."""
-        return await _answered(self._replayer.replays.accept(read(bodies.OnePin, request).name))
+        return await _answered(self._replayer.replays.accept(read(bodies.models.OnePin, request).name))
 
     async def ignore(self, request: Request) -> Answer:
         """Stop comparing a path of a pin."""
-        body = read(bodies.IgnorePath, request)
+        body = read(bodies.models.IgnorePath, request)
         return await _answered(self._replayer.replays.ignore(body.name, body.path))
 
     async def remove(self, request: Request) -> Answer:
         """Forget a pin."""
-        return await _answered(self._replayer.replays.remove(read(bodies.OnePin, request).name))
+        return await _answered(self._replayer.replays.remove(read(bodies.models.OnePin, request).name))
 
     async def replay(self, request: Request) -> Answer:
         """Run an event again: of a `number`, of a pin's `name`, or a given one. Nothing is
         delivered, unless with `for_real`: then it is sent as a new event."""
-        body = read(bodies.Replay, request)
+        body = read(bodies.models.Replay, request)
         what = _one_of(body.number, body.name, body.event)
         if body.for_real:
             if body.generations is None:
@@ -117,7 +117,7 @@ class ReplayApi:
 
     async def test(self, request: Request) -> Answer:
         """Write a test of an event, or of a pin: `{path, text}`."""
-        body = read(bodies.WriteTest, request)
+        body = read(bodies.models.WriteTest, request)
         what = _one_of(body.number, body.name, None)
         return await _answered(self._replayer.replays.test(what, body.path))
 

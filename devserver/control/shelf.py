@@ -8,11 +8,10 @@ read, adding and answering an agent this run's admin token.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
-from pydantic import Field
-
-from devserver.control.bodies import LONGEST_TEXT, Body, Text, read
+from devserver.control import bodies
+from devserver.control.bodies import LONGEST_TEXT, read
 from devserver.errors import DevServerError
 from devserver.market.shelf import Shelf
 from devserver.model.event import EventResponse
@@ -33,23 +32,6 @@ class ShelfAsked(Protocol):
     def runs(self, mod_path: str) -> bool: ...
     @property
     def install(self) -> Callable[..., Awaitable[EventResponse]]: ...
-
-
-class AddAsked(Body):
-    """A mod to bring for this run, and the digest that the person was shown: nothing else is taken."""
-
-    name: Text
-    version: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    config: dict[str, object] | None = None
-
-
-class AnswerAsked(Body):
-    """A person's answer to an agent. For yes, `sha256` is the digest that was reviewed."""
-
-    number: Annotated[int, Field(ge=1)]
-    answer: Literal["yes", "no"]
-    sha256: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
 
 
 class ShelfApi:
@@ -85,7 +67,7 @@ class ShelfApi:
 
     async def answer(self, request: Request) -> Answer:
         """Answer an agent. Yes follows once the mod runs, with the digest that was asked for."""
-        body = read(AnswerAsked, request)
+        body = read(bodies.models.AnswerAsked, request)
         asked = self._network.asks.find(body.number)
         if asked is None or asked not in self._network.asks.waiting():
             return _refused("unknown_number", f"nothing waits under the number {body.number}", 404)
@@ -100,7 +82,7 @@ class ShelfApi:
     async def add(self, request: Request) -> Answer:
         """Bring a mod that a catalogue lists into this run, if it still has the digest that was
         shown. No file of the workspace changes: `entry` is what keeps it in network.yaml."""
-        body = read(AddAsked, request)
+        body = read(bodies.models.AddAsked, request)
         added = await self._network.install(
             body.name, version=body.version, sha256=body.sha256, config=body.config, approve=lambda facts: True
         )

@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from devserver.config.versions import default_label, label_of_versions
 from devserver.config.yaml_text import compose, decode
 from devserver.errors import DevServerError
 from devserver.model.names import module_of
+from devserver.model.split import default_label, label_of_versions
 
 Values = dict[str, Any]
 _LINE = re.compile("[^\n\r\x85\u2028\u2029]*(?:\r\n|[\n\r\x85\u2028\u2029])|[^\n\r\x85\u2028\u2029]+")

@@ -6,9 +6,11 @@ last part.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import keyword
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 LOOPBACK = "127.0.0.1"
@@ -40,6 +42,12 @@ def module_of(mod_path: str) -> str:
 def mod_id_of(mod_path: str) -> str:
     """Return the short id of a mod: the last part of its path."""
     return module_of(mod_path).rpartition(".")[2]
+
+
+def near(word: str, known: Collection[str]) -> str | None:
+    """Return the known word that `word` was probably meant to be, or None."""
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
+    return found[0] if found else None
 
 
 def mod_name_problem(mod_path: str) -> str | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from devserver.model.names import mod_id_of
+
 MAIN = "main"
 """The label of the main line."""
 
@@ -90,6 +92,20 @@ def label_problem(label: str) -> str | None:
     if label == MAIN:
         return "main is the version that the mod itself names"
     return None if _LABEL.fullmatch(label) else "it is 1 to 20 out of a-z, 0-9 and _"
+
+
+def default_label(name: str) -> str | None:
+    """Return the label of a line whose code is another mod's: the text behind the last `_` of its
+    name, or the name."""
+    mod_id = mod_id_of(name)
+    found = (each for each in (mod_id.rpartition("_")[2], mod_id) if label_problem(each) is None)
+    return next(found, None)
+
+
+def label_of_versions(text: str) -> str | None:
+    """Return the label of a version from an index: its major version, as in "2" for "~=2.0"."""
+    found = re.search(r"[0-9]{1,20}", text)
+    return found[0] if found is not None else None
 
 
 def label_of(mod_path: str) -> str | None:

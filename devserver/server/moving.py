@@ -7,10 +7,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from devserver.config.network_yaml import parse_network
 from devserver.control.tape import Tape
 from devserver.market.folder import write_whole
-from devserver.market.yaml_edit import CannotEdit, set_in_mod
 from devserver.model.facts import Outcome, Status
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.wire_read import plan_done_from_dict
@@ -35,6 +33,10 @@ class Moving:
             raise _refusal("the server does not apply saves by itself now: oa-dev resume")
         if to not in hosts:
             raise _refusal(f"host {to} has not joined; the hosts are {', '.join(sorted(hosts))}")
+        # Here and not above: few networks have several hosts, and a restart in place reads no YAML.
+        from devserver.config.network_yaml import parse_network
+        from devserver.market.yaml_edit import CannotEdit, set_in_mod
+
         before = self._path.read_bytes()
         specs = {
             name: each for each in parse_network(before).mods for name in (mod_id_of(each.path), module_of(each.path))

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
-from devserver.config.network_yaml import read_network
+from devserver.config.written import Written, read_written
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.errors import DevServerError
@@ -80,17 +80,26 @@ _SHOWN_AGAIN = (
     " another tab. If you did not click it twice, someone has read the link in your terminal or its log"
 )
 _SECOND_INTERRUPT = 130
+_REST_AFTER = 1.0
+
+
+def import_rest() -> None:
+    """Import what reads a network.yaml and the bodies of requests: a restart in place needs neither."""
+    from devserver.config import network_yaml  # noqa: F401
+    from devserver.control import models  # noqa: F401
 
 
 def run_server(options: RunOptions, face: Face) -> int:
     """Run a network until it is stopped; return the exit code. Raises ConfigError for a
     network.yaml that cannot be used, PortInUse if no port is free; nothing runs then."""
     began = options.supervised.began or process_began()
-    config = options.with_address(read_network(options.path))
+    before = options.before
+    written = read_written(options.path, None if before is None else before.values["server"].get("network_yaml"))
+    config = options.with_address(written.config)
     heard = listening_sockets(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)
     try:
-        return asyncio.run(Server(options, config, heard, face, began).run())
+        return asyncio.run(Server(options, written, heard, face, began).run())
     finally:
         for each in heard:
             each.close()
@@ -100,9 +109,11 @@ class Server:
     """One run of a network: `oa-dev run`."""
 
     def __init__(
-        self, options: RunOptions, config: NetworkConfig, heard: list[socket.socket], face: Face, began: float
+        self, options: RunOptions, written: Written, heard: list[socket.socket], face: Face, began: float
     ) -> None:
         self._options = options
+        self._written = written
+        config = options.with_address(written.config)
         self._face = face
         self._began = began
         self._heard = heard
@@ -293,6 +304,11 @@ class Server:
         await asyncio.sleep(60)
         garbage.settle()
 
+    async def _import_the_rest(self) -> None:
+        # Agents that waited for a restart are answered first; later no save and no command waits for it.
+        await asyncio.sleep(_REST_AFTER)
+        await run_in_thread(import_rest)
+
     async def _announce_ready(self) -> None:
         if self._files.are_ours:
             self._begin(run_in_thread(self._network.engine.environment.purge))
@@ -315,6 +331,7 @@ class Server:
             for path in sorted(self._network.engine.restarts.unloaded):
                 words = f"{mod_id_of(path)} stays unloaded, as before; oa-dev load {path} brings it back"
                 self.tell(Notice(words, calm=True))
+            self._begin(self._import_the_rest())
         # After a restart in place it goes on, unless a person has ended it.
         if self._options.record and before is None:
             self._begin(self._record())
@@ -436,9 +453,10 @@ class Server:
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:
-        written = read_network(self._options.path)
-        self._overridden = self._options.overridden(written)
-        return self._options.with_address(written)
+        self._written = read_written(self._options.path)
+        config = self._written.config
+        self._overridden = self._options.overridden(config)
+        return self._options.with_address(config)
 
     def _on_key(self, pressed: KeyPressed) -> None:
         """Take a key from the thread that reads keys."""
@@ -460,6 +478,7 @@ class Server:
             "session": session,
             "contract": self.contracts.pack(),
             "pins": self._replaying.pack(),
+            "network_yaml": self._written.pack(),
         }
         return values, self._agents.descriptors() | file | ({} if claim is None else {"claim": claim})
 

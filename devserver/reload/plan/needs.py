@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from devserver.config.yaml_values import near
 from devserver.market.manifest import completed
 from devserver.market.packages import Package, parse_package
 from devserver.market.requirements import Requirement, load_order
 from devserver.model.config import ModSpec
 from devserver.model.declared import Declarations, Place
 from devserver.model.lifecycle import Action
-from devserver.model.names import mod_id_of, module_of, normal
+from devserver.model.names import mod_id_of, module_of, near, normal
 from devserver.model.plan import LiveMod, Plan, Step
 from devserver.reload.plan.situation import Situation, needed_paths, required
 from devserver.sources.declarations import read_declarations
