@@ -138,7 +138,9 @@ def _position(thing: Any, depth: int) -> Any:
     if kind in _VALUES:
         return thing
     if kind is itertools.count:
-        return repr(thing) if all(type(each) in _VALUES for each in gc.get_referents(thing)) else id(thing)
+        # Since Python 3.12 an instance names its class among what it refers to.
+        parts = [each for each in gc.get_referents(thing) if each is not kind]
+        return repr(thing) if all(type(each) in _VALUES for each in parts) else id(thing)
     if kind is GeneratorType:
         frame = thing.gi_frame
         own: tuple[Any, ...] = ("ended",) if frame is None else (frame.f_lasti,)

@@ -66,7 +66,7 @@ class Here:
 
 async def until(fact: Callable[[], object]) -> None:
     """Wait for a fact, and fail where it does not come."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not fact():
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
