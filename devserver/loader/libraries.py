@@ -33,6 +33,7 @@ from devserver.loader.places import (
     Place,
     attribute_place,
     by_identity,
+    by_occurrence,
     dict_place,
     list_place,
     slot_place,
@@ -199,6 +200,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
             if kind in _TABLES:
                 yield from container_places(name, thing, "registration", is_of_mods=True)
             elif kind is not tuple and kind is not CellType:
+                yield from _derived_places(thing, name)
                 yield from _own_places(thing, name)
                 for place in _attributes_of(thing, name, near) if attributes else ():
                     yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
@@ -217,6 +219,35 @@ def _own_places(thing: Any, name: str) -> Iterator[Place]:
     elif raw.derives(type(thing), ABCMeta):
         yield from _abstract_places(thing, name, is_of_mods=True)
     yield from content_places(thing, name)
+
+
+def _derived_places(thing: Any, name: str) -> Iterator[Place]:
+    """Return the entries of an object whose class derives from a dict or list, past what that class
+    does on the way; nothing for others."""
+    flags = raw.flags_of(type(thing))
+    if not flags & (_DERIVES_DICT | _DERIVES_LIST):
+        return
+    base: Any = list if flags & _DERIVES_LIST else OrderedDict if raw.derives(type(thing), OrderedDict) else dict
+    if base.__len__(thing) > _MOST_ENTRIES:
+        return
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if base is list:
+            found = list(list.__iter__(thing))
+            last = max((n for n, each in enumerate(found) if each is now), default=None)
+            left = [each for n, each in enumerate(found) if n != last] if value is MISSING else [*found, value]
+            list.__setitem__(thing, slice(None), left)
+        elif value is MISSING:
+            base.pop(thing, key, None)
+        else:
+            base.__setitem__(thing, key, value)
+
+    read = (lambda: by_occurrence(list(list.__iter__(thing)))) if base is list else lambda: dict(base.items(thing))
+    yield Place(word="registration", read=read, put=put, which=(name, id(thing)), is_shared=True, is_of_mods=True)
+
+
+_DERIVES_LIST, _DERIVES_DICT = 1 << 25, 1 << 29
+"""Flags of classes (Python/C API, Py_TPFLAGS_LIST_SUBCLASS and its like)."""
 
 
 def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterator[Place]:

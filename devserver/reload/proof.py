@@ -120,7 +120,7 @@ class Proof:
         if case.is_ready and case in self._cases:
             found = await self._holders(case)
             # A thread that is about to let go of it shows no holder either: that is looked at again, and told later.
-            if all(what != census.UNSEEN for _, what in found):
+            if case in self._cases and all(what != census.UNSEEN for _, what in found):
                 self._settle([case])
                 self._name(case, found)
         return {mod_id: self.held[mod_id] for mod_id, _ in case.ran if mod_id in self.held}

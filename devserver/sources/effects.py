@@ -19,6 +19,7 @@ _STARTS = frozenset({"initialize", "__init__"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SETS = re.compile(r"(?:un)?(?:set|register|add|config|install|enable|disable|use|init|activate|default|start)")
 """How functions begin that change an option of their library: a convention of nearly all of them."""
+_GETS = re.compile("get|current|default|global|instance")
 _MAY_SET = re.compile(rb"^.*\.\w+\s*=[^=].*$|^.*\b" + _SETS.pattern.encode() + rb"\w*\(.*$", re.MULTILINE)
 
 
@@ -148,8 +149,12 @@ def _imports(node: ast.AST) -> set[str]:
 
 
 def _path(node: ast.expr) -> list[str]:
-    """Return the names of a dotted path; nothing for other expressions."""
+    """Return the names of a dotted path, over calls that find an object; nothing for other expressions."""
     if isinstance(node, ast.Name):
         return [node.id]
+    if isinstance(node, ast.Call):
+        # What such a function returns is shared: `logging.getLogger("wiki")`.
+        made_by = _path(node.func)
+        return made_by if made_by and _GETS.match(made_by[-1]) else []
     inner = _path(node.value) if isinstance(node, ast.Attribute) else []
     return [*inner, node.attr] if inner and isinstance(node, ast.Attribute) else []

@@ -16,6 +16,7 @@ from workspaces import Workspace, until
 from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
 from devserver.loader.build import Build
+from devserver.sources.effects import options_gone
 from devserver.sources.files import LISTING, sources_now
 
 PROBE = """
@@ -828,6 +829,81 @@ async def test_an_option_of_a_library_that_is_set_no_more(probe: Probe) -> None:
         tracemalloc.stop()
 
 
+CONTENTS = """
+import array, functools, io, threading
+LOCAL, TEXT, NUMBERS, NAMES = threading.local(), io.StringIO(), array.array("i"), {}
+class Part:
+    def __init__(self): self.n = 0
+class App:
+    def __init__(self): self.part = Part()
+    @functools.cached_property
+    def names(self): return sorted(NAMES)
+app = App()
+def make():
+    n = 0
+    def count():
+        nonlocal n
+        n += 1
+        return n
+    return count
+closure = make()
+def attribute(): attribute.n = getattr(attribute, "n", 0) + 1; return attribute.n
+def default(seen=[]): seen.append(1); return len(seen)
+@functools.lru_cache(maxsize=8)
+def bounded(name): return NAMES[name]()
+@functools.cache
+def unbounded(name): return NAMES[name]()
+@functools.lru_cache(maxsize=8)
+def shared(): return object()
+first = shared()
+"""
+
+
+def test_an_option_is_set_on_what_a_library_finds_too() -> None:
+    """By a function that gets a shared object; what a constructor makes belongs to who made it."""
+    sets = b"import lib\nlib.get_scope().set_tag('v', 1)\nlib.Parser().add_argument('v')\n"
+    assert [each.shown for each in options_gone(sets, b"import lib\n")] == ["lib.get_scope.set_tag"]
+
+
+OWN_TABLES = """
+import collections, click, jinja2, pluggy
+class Once(dict):
+    def __setitem__(self, key, value):
+        if key in self: raise KeyError(key)
+        super().__setitem__(key, value)
+class Order(collections.OrderedDict): pass
+class Bus(list):
+    def append(self, each): super().append(each); self.n = len(self)
+once, order, bus, env, pm = Once(), Order(z=None), Bus(), jinja2.Environment(), pluggy.PluginManager("oa")
+impl = pluggy.HookimplMarker("oa")
+class Spec:
+    @pluggy.HookspecMarker("oa")
+    def word(self): pass
+pm.add_hookspecs(Spec)
+@click.group()
+def cli(): pass
+"""
+
+
+async def test_tables_that_derive_from_those_of_python(probe: Probe) -> None:
+    """Whatever their classes do on the way; and those of libraries that a helper has made."""
+    top = (
+        "from mods import helper as h\nh.once['k'] = h.order['k{n}'] = lambda: {n}\nh.bus.append({n})\n"
+        "h.env.filters['shout'] = lambda s: s * {n}\n@h.cli.command('go{n}')\ndef go(): pass\n"
+        "class Plug:\n    @h.impl\n    def word(self): return {n}\nh.pm.register(Plug())\n"
+    )
+    answer = (
+        "({k: v() for k, v in h.once.items()}, list(h.order), list(h.bus), h.bus.n, sorted(h.cli.commands),"
+        " h.pm.hook.word(), h.env.from_string('{{ \"a\" | shout }}').render())"
+    )
+    await probe.start(top.format(n=1), answer=answer, helper=OWN_TABLES)
+    assert await probe.ask() == ({"k": 1}, ["z", "k1"], [1], 1, ["go1"], [1], "a")
+    await probe.save(top.format(n=2), answer=answer)
+    assert (await probe.ask(), probe.reasons) == (({"k": 2}, ["z", "k2"], [2], 1, ["go2"], [2], "aa"), [])
+    assert await probe.save(top.format(n=3) + "\n1 / 0", answer=answer) == "rolled_back"
+    assert await probe.ask() == ({"k": 2}, ["z", "k2"], [2], 1, ["go2"], [2], "aa")
+
+
 async def test_what_a_version_puts_into_the_standard_library_goes_with_it(probe: Probe) -> None:
     """Each version finds there what a fresh start finds; the last one puts nothing there."""
     top = """
@@ -861,36 +937,6 @@ fractions.Fraction.oak = property(lambda self: {n})
         assert await probe.ask() == ((n, True), f'[{n}, "{own}"]', f"x/{n}", [f"oak{n}"], n, n, n, n)
         await probe.save(top.format(n=2) if n == 1 else gone, answer=answer if n == 1 else left)
     assert (await probe.ask(), probe.reasons) == ((True, own, None, False, False, False, False), [])
-
-
-CONTENTS = """
-import array, functools, io, threading
-LOCAL, TEXT, NUMBERS, NAMES = threading.local(), io.StringIO(), array.array("i"), {}
-class Part:
-    def __init__(self): self.n = 0
-class App:
-    def __init__(self): self.part = Part()
-    @functools.cached_property
-    def names(self): return sorted(NAMES)
-app = App()
-def make():
-    n = 0
-    def count():
-        nonlocal n
-        n += 1
-        return n
-    return count
-closure = make()
-def attribute(): attribute.n = getattr(attribute, "n", 0) + 1; return attribute.n
-def default(seen=[]): seen.append(1); return len(seen)
-@functools.lru_cache(maxsize=8)
-def bounded(name): return NAMES[name]()
-@functools.cache
-def unbounded(name): return NAMES[name]()
-@functools.lru_cache(maxsize=8)
-def shared(): return object()
-first = shared()
-"""
 
 
 async def test_content_of_a_helper_that_lies_in_no_table(work: Workspace) -> None:
