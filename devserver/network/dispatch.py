@@ -31,7 +31,7 @@ from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
 from devserver.network.others import UNKNOWN, Asked, Others, Reply, served
 from devserver.network.recorder import Recorder
-from devserver.network.shadow import MOST_WAITING, Shadows
+from devserver.network.shadow import BATCH, Shadows
 from devserver.network.way import Way
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Dispatcher:
             if watched is not None and watched.tally.ended != before:
                 tally, shadows = watched.tally, self.shadows
                 done = watched, event, payload, answer, way, tally.took, tally.ended
-                if shadows.is_due and len(shadows.fresh) < MOST_WAITING:
+                if shadows.is_due and len(shadows.fresh) < BATCH - 1:
                     shadows.fresh.append(done)
                 else:
                     shadows.see(done)

@@ -31,8 +31,11 @@ from devserver.network.handle import NetworkHandle
 from devserver.network.way import Way
 
 MOST_WAITING = 100
-_SOON = 0.001
-"""Seconds after which shadows begin with an event: its answer is on its way by then."""
+BATCH = 32
+"""The number of events that are handed to shadows at once."""
+_SOON = 0.05
+"""Seconds after which they are handed out, if they are fewer. Their senders have their answers by
+then; and events in between find in the processor's caches what events before them have left."""
 MOST_EXAMPLES = 20
 MOST_PATHS = 200
 TOLD_EVERY = 100
@@ -236,10 +239,15 @@ class Shadows:
         self.fresh.append(done)
         if not self.is_due:
             self.is_due = True
-            # Empty context: a shadow's work belongs to no call. The timer is set in the next turn:
-            # the sender of this event waits for all that is done in this one.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_later, _SOON, self._hand_out, context=contextvars.Context())
+            self._hand_out_in(_SOON)
+        elif len(self.fresh) == BATCH:
+            self._hand_out_in(0.0)
+
+    def _hand_out_in(self, seconds: float) -> None:
+        # Empty context: a shadow's work belongs to no call. The timer is set in the next turn: the
+        # sender of this event waits for all that is done in this one.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_later, seconds, self._hand_out, context=contextvars.Context())
 
     def _hand_out(self) -> None:
         self.is_due = False
@@ -316,6 +324,7 @@ class Shadows:
         main = self._registry.find(main_of(mod))
         if main is None:
             return None
+        contextvars.Context().run(self._hand_out)
         slots = main.choice.lines.values() if main.choice is not None else ()
         wanted = [each for each in slots if each.line is not None and each.line.rule.shadow]
         name = main.live.name if main.live is not None else main.mod_id
