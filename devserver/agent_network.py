@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -436,6 +437,12 @@ class AgentNetwork:
     async def drop_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
         """End a line: its agents get the main line again, at once. `keep`: as of `promote_mod`."""
         return response_of(await self.engine.submit(DropAsked(line, keep, "drop_mod")), line)
+
+    async def shadows_seen(self) -> None:
+        """Wait until shadows have seen every event of so far, for at most a second."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._home.run(self._dispatcher.shadows.catch_up)
 
     def compare_mod(self, mod: str) -> list[dict[str, Any]]:
         """Return the differences of a mod's shadows (`wiki`), or of one (`wiki@next`), in rows."""

@@ -28,7 +28,7 @@ class LinesAsked(Protocol):
     """The lines of a network."""
 
     def which(self, agent: str, mod: str) -> dict[str, Any] | None: ...
-    def compared(self, mod: str) -> list[dict[str, Any]] | None: ...
+    async def compared(self, mod: str) -> list[dict[str, Any]] | None: ...
 
 
 class Submits(Protocol):
@@ -91,7 +91,7 @@ class LinesApi:
     async def compare(self, request: Request) -> Answer:
         """Return the differences of a mod's shadows; 404 for an unknown mod."""
         mod = request.query.get("mod", "")
-        found = self._lines.compared(mod)
+        found = await self._lines.compared(mod)
         if found is None:
             raise Malformed("unknown_mod", f"no mod {mod!a} runs here", 404)
         return told({"mod": mod, "shadows": found})

@@ -319,12 +319,17 @@ class Shadows:
             )
         )
 
+    async def catch_up(self) -> None:
+        """Wait until shadows have seen every event of so far."""
+        contextvars.Context().run(self._hand_out)
+        if workers := [each.worker for each in self._shadows.values() if each.worker is not None]:
+            await asyncio.wait(workers)
+
     def rows(self, mod: str) -> list[dict[str, Any]] | None:
         """Describe the differences of a mod's shadows, or of that one; None without such a mod."""
         main = self._registry.find(main_of(mod))
         if main is None:
             return None
-        contextvars.Context().run(self._hand_out)
         slots = main.choice.lines.values() if main.choice is not None else ()
         wanted = [each for each in slots if each.line is not None and each.line.rule.shadow]
         name = main.live.name if main.live is not None else main.mod_id

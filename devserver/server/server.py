@@ -514,8 +514,9 @@ class Server:
         """Return the version of a mod that an agent gets, and why."""
         return self._network.lines.why(agent, mod)
 
-    def compared(self, mod: str) -> list[dict[str, Any]] | None:
+    async def compared(self, mod: str) -> list[dict[str, Any]] | None:
         """Return the differences of a mod's shadows; None for an unknown mod."""
+        await self._network.shadows_seen()
         known = self._network.engine.registry.find(main_of(mod)) is not None
         return self._redactor.of(self._network.compare_mod(mod)) if known else None
 
