@@ -585,6 +585,8 @@ class Server:
         """End everything in order; unfinished work is left to the end of the process."""
         leaving = Leaving(self._face.close, code=0 if sys.exc_info()[0] is None else 1)
         leaving.begin()
+        # Steps may block, as nothing else runs here now: that is nothing to warn of in Python's development mode.
+        asyncio.get_running_loop().slow_callback_duration = math.inf
         summary = summary_of(self._network)
         await _cancelled(*self._tasks)
         await Ending(self._network, self._home, self._http, self.tell).run(
