@@ -36,6 +36,7 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
 
     Arguments: `is_own` says which files are the author's; `shown` how a file's path is shown.
     """
+    _keep_from_importing(error)
     if isinstance(error, SyntaxError):
         return _of_syntax(error, shown)
     if isinstance(error, ModConfigError):
@@ -43,6 +44,23 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
     places = (_own_frame(each, is_own, shown) for each in _causes(error))
     where = next((each for each in places if each is not None), None) or _named_place(error, shown)
     return ErrorFacts(_kind(error), _message(error), where, _trace(error), _hint(error))
+
+
+def _keep_from_importing(error: BaseException) -> None:
+    """Have a trace name no other names of a module that lacks one: since Python 3.12 it imports the
+    module for that, and so executes one of a failed attempt again, which then stays."""
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        pending += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            pending += each.exceptions
+        elif isinstance(each, ImportError):
+            each.name_from = None  # type: ignore[attr-defined]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

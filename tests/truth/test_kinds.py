@@ -6,6 +6,7 @@ import atexit
 import builtins
 import struct
 import subprocess
+import sys
 import tracemalloc
 from typing import Any
 from urllib import request
@@ -937,6 +938,14 @@ fractions.Fraction.oak = property(lambda self: {n})
         assert await probe.ask() == ((n, True), f'[{n}, "{own}"]', f"x/{n}", [f"oak{n}"], n, n, n, n)
         await probe.save(top.format(n=2) if n == 1 else gone, answer=answer if n == 1 else left)
     assert (await probe.ask(), probe.reasons) == ((True, own, None, False, False, False, False), [])
+
+
+async def test_a_name_that_a_helper_lacks_comes_with_its_next_save(probe: Probe) -> None:
+    """Python 3.12 imports a helper again to suggest another of its names: nothing of the failed attempt stays."""
+    await probe.start("from mods.helper import WORD", answer="WORD", helper="OTHER = 1\n")
+    assert "mods.helper" not in sys.modules
+    assert await probe.save_helper("helper", "WORD = 2\n") == ["applied"]
+    assert await probe.ask() == 2
 
 
 async def test_content_of_a_helper_that_lies_in_no_table(work: Workspace) -> None:
