@@ -187,7 +187,6 @@ class _SessionFile:
         self.handle, self._clean, self._ended, self._flush = handle, clean, ended, flush
         self._most, self._event_line = MOST_BYTES, event_line
         self._waiting: queue.SimpleQueue[bytes | list[bytes] | None] = queue.SimpleQueue()
-        self._ends = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="oa-dev session", daemon=True)
         self._thread.start()
 
@@ -198,7 +197,6 @@ class _SessionFile:
     def close(self) -> bool:
         """Write the waiting lines, for at most a second, and end; return whether all are written."""
         self._waiting.put(None)
-        self._ends.set()
         self._thread.join(_JOIN_SECONDS)
         return not self._thread.is_alive()
 
@@ -212,9 +210,6 @@ class _SessionFile:
                     return self._ended(f"it has {self._most // 1024 // 1024} MiB, which is the most that is read")
                 self._write(self._clean(b"".join(lines)))
                 self.events += isinstance(put, list) and len(lines)
-                if self._waiting.empty():
-                    # To wake for each batch takes the thread of the events longer than to pass it on.
-                    self._ends.wait(FLUSH_SECONDS / 2)
         except OSError as error:
             # What was written of the last lines is cut off again.
             os.ftruncate(self.handle, self.size)
@@ -226,7 +221,7 @@ class _SessionFile:
     def _next(self) -> bytes | list[bytes] | None:
         while True:
             try:
-                return self._waiting.get(timeout=FLUSH_SECONDS / 2)
+                return self._waiting.get(timeout=FLUSH_SECONDS)
             except queue.Empty:
                 self._flush()
 
