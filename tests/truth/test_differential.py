@@ -287,12 +287,12 @@ def address() -> Iterator[str]:
 
 
 _ONE = os.environ.get("OA_TRUTH_SEED")
-SEEDS = [int(each) for each in _ONE.split(",")] if _ONE else range(4)
+SEEDS = [int(each) for each in _ONE.split(",")] if _ONE else range(10)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_told_of_a_save_is_true(address: str, seed: int) -> None:
-    """Forty edits of four programs; the two thousand below are slow."""
+    """A hundred edits of ten programs; the two thousand below are slow."""
     check(address, seed)
 
 
