@@ -46,6 +46,12 @@ OTHER = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shadows get each event soon: these tests send one after the other and wait for each."""
+    monkeypatch.setattr("devserver.network.shadow._SOON", 0.001)
+
+
 @pytest.fixture
 async def work(tmp_path: Path) -> AsyncIterator[Workspace]:
     """A wiki that asks another mod, tells a channel that ana reads, and has a shadow of the same code."""
