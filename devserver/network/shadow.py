@@ -229,8 +229,8 @@ class Shadows:
         """Whether they are handed out soon."""
 
     def see(self, done: Done) -> None:
-        """Give the shadows of a mod an event that it has answered, in a moment: its sender waits
-        for this function. At most MOST_WAITING wait."""
+        """Give the shadows of a mod an event that it has answered, with those that come in the next
+        moments: its sender waits for this function. At most MOST_WAITING wait."""
         if len(self.fresh) >= MOST_WAITING:
             for slot in done[0].shadows:
                 if slot.live is not None:

@@ -226,7 +226,8 @@ async def test_what_a_host_does_ends_also_where_a_cancellation_is_lost() -> None
                 await asyncio.wait_for(due.wait(), 60)
 
     beating = work.begin(beat())
-    await asyncio.sleep(0.01)
+    while not due._waiters:  # type: ignore[attr-defined]  # noqa: ASYNC110
+        await asyncio.sleep(0)
     due.set()
     await asyncio.sleep(0)  # the wait is over, and the task has not gone on
     await asyncio.wait_for(work.end(), 5)
