@@ -40,7 +40,7 @@ from devserver.model.facts import ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Phase
 from devserver.model.names import module_of
 from devserver.model.plan import Plan
-from devserver.model.wire_form import outcome_to_dict
+from devserver.model.wire_form import form_of
 from devserver.reload.carried import Candidate
 from devserver.reload.elsewhere import FailedElsewhere, StepEnded
 from devserver.reload.engine import Engine
@@ -185,7 +185,7 @@ class Follower:
         live = [self.engine.knowledge.ran(module_of(each.mod_path)) for each in self.engine.registry.live]
         workspace = self.engine.roots.workspace
         return {
-            "outcomes": [outcome_to_dict(each) for each in outcomes],
+            "outcomes": [form_of(each) for each in outcomes],
             "ran": [ran_to_dict(each, workspace) for each in live if each is not None],
         }
 

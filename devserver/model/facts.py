@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from devserver.model.declared import ErrorFacts as ErrorFacts
 from devserver.model.declared import Frame as Frame
@@ -379,7 +380,7 @@ class HostSeen:
 class EngineSeen:
     """The engine between hosts is AWAY, or BACK after `seconds`. `hold`: how long events between hosts wait."""
 
-    state: HostState
+    state: Literal[HostState.AWAY, HostState.BACK]
     seconds: float = 0.0
     hold: float = 0.0
 

@@ -1,7 +1,8 @@
 """The JSON that programs get, as types: the lines of `run --json`, the answers of commands and of the control API.
 
-`wire_form` makes these values, and mypy holds it to them; `oa-dev schema events` prints them as a JSON Schema. Only
-that command imports this file: at run time the values are plain dictionaries, which need no pydantic.
+A fact is declared once, in `facts`: `Told` makes its form of its fields, by the rules of `wire_form`, which makes the
+values. Here stand the forms with other keys. `oa-dev schema events` prints them all as a JSON Schema; only that command
+imports this file, as values need no pydantic.
 
 Every `time` is ISO 8601 in UTC with milliseconds, as in `2026-01-31T10:14:02.123Z`; durations are in milliseconds
 (`_ms`) or seconds (`_s`). Every error is an `ErrorForm`. A key that is there today stays; keys are added.
@@ -9,12 +10,80 @@ Every `time` is ISO 8601 in UTC with milliseconds, as in `2026-01-31T10:14:02.12
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+import builtins
+import collections.abc
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Generic, Literal, NotRequired, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypedDict
 
-from devserver.model.facts import PinResult, Status, Way
+from devserver.model.facts import (
+    AgentsSeen,
+    ErrorFacts,
+    Held,
+    Holder,
+    ModAsked,
+    Outcome,
+    PackageMoved,
+    PackagesInstalled,
+    PinReplayed,
+    PlanMade,
+    Replayed,
+    Restarted,
+    SplitSeen,
+    Status,
+    Way,
+)
 from devserver.model.lifecycle import Action, Phase, Thread
+from devserver.model.plan import StateMove
+from devserver.model.wire_form import ABOUT, LINES, told_fields
+
+T = TypeVar("T")
+
+
+class Told(Generic[T]):
+    """The form of a fact (`Told[Held]`): its keys are the fields that are told."""
+
+    def __class_getitem__(cls, fact: Any) -> Any:
+        return _form_of(fact)
+
+
+@functools.cache
+def _form_of(fact: Any) -> Any:
+    return _OTHER[fact] if fact in _OTHER else _made(f"{fact.__name__}Form", fact.__doc__, _keys_of(fact))
+
+
+def _made(name: str, words: str | None, keys: Mapping[str, Any]) -> Any:
+    form: Any = TypedDict(name, dict(keys))  # type: ignore[misc]
+    form.__doc__ = words
+    return form
+
+
+def _keys_of(fact: Any) -> dict[str, Any]:
+    """Return the keys of a fact, each with the type of its value."""
+    types = get_type_hints(fact)
+    found = {name: _in_json(types[name]) for name in told_fields(fact) if name != "where"}
+    return found | ({"file": str | None, "line": int | None} if "where" in types else {})
+
+
+def _in_json(kind: Any) -> Any:
+    """Return the type that a value has in JSON: a tuple is a list, a fact has its form."""
+    if hasattr(kind, "__dataclass_fields__"):
+        return _form_of(kind)
+    if hasattr(kind, "_fields"):
+        return _made(f"{kind.__name__}Form", kind.__doc__, {n: _in_json(t) for n, t in get_type_hints(kind).items()})
+    inner = tuple(each if each is Ellipsis else _in_json(each) for each in get_args(kind))
+    match get_origin(kind):
+        case typing.Union | types.UnionType:
+            return Union[inner]  # noqa: UP007
+        case collections.abc.Mapping:
+            return dict.__class_getitem__(inner)
+        case builtins.tuple if Ellipsis in inner:
+            return list.__class_getitem__(inner[0])
+    return kind
 
 
 class ErrorForm(TypedDict):
@@ -35,23 +104,6 @@ class AgentsForm(TypedDict):
     dropped: int
 
 
-class HeldForm(TypedDict):
-    """Events that waited at a gate, and the longest wait."""
-
-    events: int
-    longest_ms: float
-
-
-class HolderForm(TypedDict):
-    """What keeps replaced code alive, and where it was put there."""
-
-    module: str
-    generation: int
-    what: str
-    file: str | None
-    line: int | None
-
-
 class OutcomeForm(TypedDict):
     """What became of one step. `generation` is what runs now (0: nothing), `phase` the last one that was reached.
 
@@ -69,11 +121,11 @@ class OutcomeForm(TypedDict):
     error: ErrorForm | None
     note: str
     agents: AgentsForm
-    held: HeldForm
+    held: Told[Held]
     way: Way
     stale_keys: list[str]
     phases: list[tuple[Phase, float, Thread]]
-    holders: list[HolderForm]
+    holders: list[Told[Holder]]
     host: str
     """The host that carried it out; empty where that is the one that tells it."""
 
@@ -93,22 +145,12 @@ class StepForm(TypedDict):
     """The host that carries it out, where that is another one."""
 
 
-class StateMoveForm(TypedDict):
-    """What a restart in place does with a mod's state: the keys that move, the lost ones."""
-
-    mod_id: str
-    mod_path: str
-    generation: int
-    moves: list[str]
-    lost: list[str]
-
-
 class RestartForm(TypedDict):
     """A planned restart in place. `waits`: why it has to wait, or empty; `ends`: processes."""
 
     reasons: list[str]
     waits: str
-    mods: list[StateMoveForm]
+    mods: list[Told[StateMove]]
     ends: list[str]
 
 
@@ -128,7 +170,7 @@ class RestartedForm(TypedDict):
     duration_ms: float
     connections: ConnectionsForm
     agents: AgentsForm
-    mods: list[StateMoveForm]
+    mods: list[Told[StateMove]]
     ended: list[str]
     failed: list[str]
 
@@ -158,7 +200,7 @@ class DoneForm(PlanForm):
     outcomes: list[OutcomeForm]
     duration_ms: float
     agents: AgentsForm
-    held: HeldForm
+    held: Told[Held]
     then: NotRequired[DoneForm]
     """What was unloaded afterwards because nothing needs it now."""
 
@@ -171,145 +213,6 @@ class ModForm(TypedDict):
     generation: int
 
 
-# The lines of `oa-dev run --json`
-
-
-class ReadyLine(TypedDict):
-    """The sockets are bound and the network answers."""
-
-    type: Literal["ready"]
-    time: str
-    url: str
-    mods: list[ModForm]
-    ready_ms: float
-    watching: list[str]
-    files: int
-    disabled: int
-    watcher: str
-    name: str
-    page: str
-    exposed: bool
-    hosts: HostsForm | None
-
-
-class HostsForm(TypedDict):
-    """This host of a network of several, and the engine between them."""
-
-    host: str
-    engine: str
-    version: str
-    started_here: bool
-    author: str
-    join: str
-
-
-class PlanLine(PlanForm):
-    """A plan before it is carried out. `waits`: a person is asked first."""
-
-    type: Literal["plan"]
-    time: str
-    waits: bool
-
-
-class RestartLine(RestartedForm):
-    """The process has replaced itself in place."""
-
-    type: Literal["restart"]
-    time: str
-
-
-class OutcomeLine(OutcomeForm):
-    """What became of one step of a plan, or a problem of a network.yaml."""
-
-    type: Literal["outcome"]
-    time: str
-
-
-class IgnoredLine(TypedDict):
-    """A save that led to no reload, and the rule behind that."""
-
-    type: Literal["ignored"]
-    time: str
-    path: str
-    rule: str
-
-
-class NoticeLine(TypedDict):
-    """A message for a person that is not an error."""
-
-    type: Literal["notice"]
-    time: str
-    message: str
-
-
-class ExposedLine(NoticeLine):
-    """Other machines may connect; their agents show the join token of the file `kept_in`."""
-
-    about: Literal["exposed"]
-    addresses: list[str]
-    urls: list[str]
-    kept_in: str
-
-
-class BlockedLine(NoticeLine):
-    """A mod blocks the thread of all mods."""
-
-    about: Literal["blocked"]
-    mod_id: str
-    seconds: float
-    file: str | None
-    line: int | None
-
-
-class LeftBehindLine(NoticeLine):
-    """What a closed generation did not clean up."""
-
-    about: Literal["left_behind"]
-    mod_id: str
-    generation: int
-    things: list[str]
-
-
-class AgentProgramLine(NoticeLine):
-    """A program of `dev.agents` was started or ended; `code` is its exit code, a signal as a negative number."""
-
-    about: Literal["agent_program"]
-    file: str
-    state: Literal["started", "restarted", "ended", "kept", "failed"]
-    pid: int | None
-    code: int | None
-    why: str
-
-
-class HostLine(NoticeLine):
-    """Another host of the network came, is away, is back after `seconds`, or has left."""
-
-    about: Literal["host"]
-    host: str
-    state: Literal["came", "back", "away", "left"]
-    seconds: float
-    mods: list[str]
-
-
-class EngineLine(NoticeLine):
-    """The engine between hosts is away, or back after `seconds`."""
-
-    about: Literal["engine"]
-    state: Literal["away", "back"]
-    seconds: float
-
-
-class ModErrorLine(TypedDict):
-    """Code of a running mod raised; `event_name` is the event, or in words the task or callback."""
-
-    type: Literal["mod_error"]
-    time: str
-    mod_id: str
-    event_name: str
-    generation: int
-    error: ErrorForm
-
-
 class LineForm(TypedDict):
     """A version beside a mod; `agents`: the known ones that get it; `out`: why it gets nothing."""
 
@@ -320,69 +223,12 @@ class LineForm(TypedDict):
     out: str | None
 
 
-class SplitLine(TypedDict):
+class SplitForm(TypedDict):
     """The new split of a mod: which agents get which version."""
 
-    type: Literal["split"]
-    time: str
     mod_id: str
     lines: list[LineForm]
     agents: int
-
-
-class GuardLine(TypedDict):
-    """A line gets no more events, because too many failed. It stays loaded."""
-
-    type: Literal["guard"]
-    time: str
-    mod_id: str
-    main: str
-    generation: int
-    reason: str
-
-
-class ComparedLine(TypedDict):
-    """What a shadow did so far: the same as its mod, differently, raised, not run because too many waited."""
-
-    type: Literal["compared"]
-    time: str
-    mod_id: str
-    main: str
-    events: int
-    same: int
-    other: int
-    raised: int
-    busy: int
-
-
-class AgentLine(TypedDict):
-    """An agent came or went: it left, its socket ended, or it was silent too long."""
-
-    type: Literal["agent"]
-    time: str
-    agent_id: str
-    came: bool
-    transport: str
-
-
-class DifferenceForm(TypedDict):
-    """One place at which two runs differ. `kind`: changed, added or removed; null: not there."""
-
-    path: str
-    before: Any
-    after: Any
-    kind: str
-
-
-class PinForm(TypedDict):
-    """The result of a pinned event; `why`: why it could not run, or what was fixed."""
-
-    name: str
-    number: int | None
-    event_name: str
-    result: PinResult
-    why: str
-    differences: list[DifferenceForm]
 
 
 class ReplayedForm(TypedDict):
@@ -401,48 +247,7 @@ class ReplayedForm(TypedDict):
     of: int
     skipped: int
     duration_ms: float
-    pins: list[PinForm]
-
-
-class LostForm(TypedDict):
-    """An event without a handler; `seen`: how many are kept, `senders`: up to five of them."""
-
-    event_name: str
-    seen: int
-    senders: list[str]
-
-
-class ShapeChangeForm(TypedDict):
-    """A change in the shape of an event. `part`: answer, sends or takes; `before` and `after`:
-    types, in words; `agents`: up to five of its senders, with sends of its receivers."""
-
-    event_name: str
-    part: str
-    path: str
-    before: str
-    after: str
-    agents: list[str]
-
-
-class ContractForm(TypedDict):
-    """What a change of mods means for their users."""
-
-    lost: list[LostForm]
-    changed: list[ShapeChangeForm]
-
-
-class ContractLine(ContractForm):
-    """Events have lost their last handler, or are answered with something else."""
-
-    type: Literal["contract"]
-    time: str
-
-
-class ReplayedLine(ReplayedForm):
-    """The pinned events were run again on what runs now."""
-
-    type: Literal["replayed"]
-    time: str
+    pins: list[Told[PinReplayed]]
 
 
 class AskForm(TypedDict):
@@ -456,26 +261,6 @@ class AskForm(TypedDict):
     why: str
 
 
-class AskedLine(AskForm):
-    """An agent asks a person for a mod: `oa-dev asked` shows it."""
-
-    type: Literal["asked"]
-    time: str
-
-
-class ModBlockedLine(TypedDict):
-    """A catalogue warns of a mod, which cannot be loaded now; `runs` if it still runs."""
-
-    type: Literal["blocked"]
-    time: str
-    mod_id: str
-    name: str
-    version: str
-    reason: str
-    catalogue: str
-    runs: bool
-
-
 class PackageForm(TypedDict("PackageForm", {"from": str | None})):
     """A package that came (`from` is null), went (`to` is null) or has another version."""
 
@@ -483,27 +268,45 @@ class PackageForm(TypedDict("PackageForm", {"from": str | None})):
     to: str | None
 
 
-class InstalledLine(TypedDict):
+class InstalledForm(TypedDict):
     """The network uses another folder of packages, `env`, which is that of `lock`."""
 
-    type: Literal["installed"]
-    time: str
     lock: str
     packages: list[PackageForm]
     env: str
     duration_ms: float
 
 
-class StoppedLine(TypedDict):
-    """The server has ended cleanly."""
+class PlanMadeForm(PlanForm):
+    """A plan before it is carried out. `waits`: a person is asked first."""
 
-    type: Literal["stopped"]
+    waits: bool
+
+
+_OTHER: Mapping[Any, Any] = {
+    AgentsSeen: AgentsForm,
+    ErrorFacts: ErrorForm,
+    ModAsked: AskForm,
+    Outcome: OutcomeForm,
+    PackageMoved: PackageForm,
+    PackagesInstalled: InstalledForm,
+    PlanMade: PlanMadeForm,
+    Replayed: ReplayedForm,
+    Restarted: RestartedForm,
+    SplitSeen: SplitForm,
+}
+"""The facts whose forms have other keys than their fields."""
+
+
+# The lines of `oa-dev run --json`
+
+
+class NoticeLine(TypedDict):
+    """A message for a person that is not an error."""
+
+    type: Literal["notice"]
     time: str
-    events: int
-    reloads: int
-    failed: int
-    mods: int
-    agents: int
+    message: str
 
 
 class ErrorLine(TypedDict):
@@ -515,32 +318,20 @@ class ErrorLine(TypedDict):
     exit_code: int
 
 
-Line = (
-    ReadyLine
-    | PlanLine
-    | OutcomeLine
-    | RestartLine
-    | IgnoredLine
-    | ExposedLine
-    | BlockedLine
-    | LeftBehindLine
-    | AgentProgramLine
-    | HostLine
-    | EngineLine
-    | NoticeLine
-    | ModErrorLine
-    | SplitLine
-    | GuardLine
-    | ComparedLine
-    | AgentLine
-    | ReplayedLine
-    | ContractLine
-    | AskedLine
-    | ModBlockedLine
-    | InstalledLine
-    | StoppedLine
-    | ErrorLine
-)
+def _line_of(fact: Any, **first: Any) -> Any:
+    form = _form_of(fact)
+    return _made(f"{fact.__name__}Line", form.__doc__, {**first, **get_type_hints(form, include_extras=True)})
+
+
+Line: Any = Union[
+    *(_line_of(fact, type=Literal[kind], time=str) for fact, kind in LINES.items()),
+    *(
+        _line_of(fact, type=Literal["notice"], time=str, message=str, about=Literal[about])
+        for fact, about in ABOUT.items()
+    ),
+    NoticeLine,
+    ErrorLine,
+]
 """One line of `oa-dev run --json`."""
 
 

@@ -11,17 +11,17 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from devserver.model import forms_of_packages, forms_of_replay
+from devserver.model.facts import ContractChanged, Holder
 from devserver.model.forms import (
-    ContractForm,
     DoneForm,
     ErrorForm,
-    HolderForm,
     Line,
     LogLine,
     ModForm,
     OutcomeForm,
     PlanForm,
     RestartedForm,
+    Told,
 )
 
 
@@ -71,7 +71,7 @@ class OldCodeForm(TypedDict):
     """Whether all replaced code of a mod is known to be gone, and the objects that hold some."""
 
     proven: bool
-    holders: list[HolderForm]
+    holders: list[Told[Holder]]
 
 
 class ModStatus(TypedDict):
@@ -315,7 +315,7 @@ class SettleProblem(TypedDict):
     why: str
     files: list[str]
     error: ErrorForm | None
-    holders: list[HolderForm]
+    holders: list[Told[Holder]]
 
 
 class IgnoredSave(TypedDict):
@@ -542,7 +542,7 @@ ANSWERS: dict[str, Any] = {
     "open": OpenAnswer,
     "new": WrittenAnswer,
     "record": RecordAnswer,
-    "contract": ContractForm,
+    "contract": Told[ContractChanged],
     "log": LevelAnswer,
     "stop": StoppingAnswer,
     **forms_of_replay.ANSWERS,

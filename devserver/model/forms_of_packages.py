@@ -7,17 +7,7 @@ from typing import Any, Literal, NotRequired
 # From typing_extensions: pydantic takes Python's own only from 3.12 on.
 from typing_extensions import TypedDict
 
-PackageRow = TypedDict("PackageRow", {"name": str, "from": str | None, "to": str | None})
-"""A package that came (`from` is null), went (`to` is null) or has another version."""
-
-
-class InstalledForm(TypedDict):
-    """What was locked and installed: the lock beside network.yaml, and its packages' folder."""
-
-    lock: str
-    packages: list[PackageRow]
-    env: str
-    duration_ms: float
+from devserver.model.forms import InstalledForm, PackageForm
 
 
 class InstalledAnswer(TypedDict):
@@ -51,7 +41,7 @@ class AsksAnswer(TypedDict):
 
     success: Literal[False]
     asks: str
-    packages: list[PackageRow]
+    packages: list[PackageForm]
     reviews: dict[str, dict[str, Any]]
 
 

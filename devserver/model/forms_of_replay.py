@@ -7,55 +7,9 @@ from typing import Any, Literal, NotRequired
 # Of typing_extensions: pydantic takes Python's own only from 3.12 on.
 from typing_extensions import TypedDict
 
-from devserver.model.forms import DifferenceForm, DoneForm, PinForm
-
-
-class SentForm(TypedDict):
-    """An event that a mod sent while it handled the one that was run."""
-
-    event_name: str
-    source: str | None
-    destination: str | None
-    payload: Any
-
-
-class ChangedForm(TypedDict):
-    """One place in a mod's state that a run changed; `steps` lead to it. `kind`: changed, added or removed."""
-
-    steps: list[str | int]
-    before: Any
-    after: Any
-    kind: str
-
-
-class RaisedInRun(TypedDict):
-    """What code of a mod raised in a run."""
-
-    mod_id: str
-    kind: str
-    message: str
-    file: str
-    line: int
-    function: str
-
-
-class ObservationForm(TypedDict):
-    """What one run of an event did; nothing of it was delivered or kept."""
-
-    success: bool
-    message: str
-    data: Any
-    way: list[tuple[str, str]]
-    sends: list[SentForm]
-    told: dict[str, list[str]]
-    changed: dict[str, list[ChangedForm]]
-    raised: list[RaisedInRun]
-    refused: list[str]
-    printed: str
-    took_us: int
-    at: float
-    generations: dict[str, int]
-    notes: list[str]
+from devserver.model.facts import PinReplayed
+from devserver.model.forms import DoneForm, Told
+from devserver.model.observation import Differs, Observation
 
 
 class PinnedState(TypedDict):
@@ -75,12 +29,12 @@ class PinAnswer(TypedDict):
     at: float
     generations: dict[str, int]
     state: dict[str, PinnedState]
-    accepted: ObservationForm
+    accepted: Told[Observation]
     noise: list[str]
     ignore: list[str]
     flips: int
     """How often its result changed on the same code."""
-    last: PinForm | None
+    last: Told[PinReplayed] | None
     held_ms: NotRequired[float]
     """How long its mods were held when it was pinned."""
 
@@ -106,7 +60,7 @@ class RunForm(TypedDict):
 
     on: Literal["now", "before"]
     numbers: dict[str, int]
-    seen: NotRequired[ObservationForm]
+    seen: NotRequired[Told[Observation]]
     cannot: NotRequired[str]
 
 
@@ -117,7 +71,7 @@ class ReplayAnswer(TypedDict):
     event_name: str
     pin: str | None
     runs: list[RunForm]
-    differences: NotRequired[list[DifferenceForm]]
+    differences: NotRequired[list[Told[Differs]]]
 
 
 class SentAgainAnswer(TypedDict):
@@ -138,7 +92,7 @@ class SessionEventLine(TypedDict):
     event_name: str
     result: str
     why: str
-    differences: list[DifferenceForm]
+    differences: list[Told[Differs]]
 
 
 class SessionLine(TypedDict):

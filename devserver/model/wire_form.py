@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from devserver.model.facts import (
     AgentProgram,
@@ -25,22 +25,21 @@ from devserver.model.facts import (
     ErrorFacts,
     Exposed,
     Fact,
-    Frame,
     Guarded,
-    Holder,
     HostSeen,
     HostsStarted,
     HostState,
     Ignored,
     LeftBehind,
+    LineSeen,
     ModAsked,
     ModBlocked,
     ModError,
     Notice,
     Outcome,
+    PackageMoved,
     PackagesInstalled,
     PhaseTook,
-    PinReplayed,
     PinResult,
     PlanDone,
     PlanMade,
@@ -77,97 +76,43 @@ def iso_of(seconds: float) -> str:
     return iso(datetime.fromtimestamp(seconds, UTC))
 
 
-def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
+def lines_of(fact: Fact, time: str) -> tuple[dict[str, Any], ...]:
     """Return the lines that tell a fact; `time` is their time in the form of `iso`."""
     match fact:
-        case Ready():
-            return (_line("ready", time, fact),)
-        case PlanMade():
-            return ({"type": "plan", "time": time, **plan_to_dict(fact.plan), "waits": fact.waits},)
         case PlanDone():
-            return tuple({"type": "outcome", "time": time, **outcome_to_dict(each)} for each in fact.outcomes)
-        case Restarted():
-            return ({"type": "restart", "time": time, **restarted_to_dict(fact)},)
-        case Outcome():
-            return ({"type": "outcome", "time": time, **outcome_to_dict(fact)},)
+            return tuple(line for each in fact.outcomes for line in lines_of(each, time))
         case ConfigRefused():
             return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
-        case Ignored():
-            return (_line("ignored", time, fact),)
-        case ModError():
-            return (_line("mod_error", time, fact),)
-        case SplitSeen():
-            return (_split(fact, time),)
-        case Guarded():
-            return (_line("guard", time, fact),)
-        case Compared():
-            return (_line("compared", time, fact),)
         case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram() | HostSeen() | EngineSeen():
-            return (_notice(fact, time),)
-        case AgentSeen():
-            return (_line("agent", time, fact),)
-        case ContractChanged():
-            return ({"type": "contract", "time": time, **contract_to_dict(fact)},)
-        case Replayed():
-            return ({"type": "replayed", "time": time, **replayed_to_dict(fact)},)
-        case ModAsked():
-            asked: forms.AskedLine = {"type": "asked", "time": time, **_asked(fact)}
-            return (asked,)
-        case ModBlocked():
-            return (_line("blocked", time, fact),)
-        case PackagesInstalled():
-            return (_installed(fact, time),)
-        case Stopped():
-            return (_line("stopped", time, fact),)
+            line = {"type": "notice", "time": time, "message": sentence_of(fact)}
+            # The parts of a fact become keys, too.
+            return (line if isinstance(fact, Notice) else {**line, "about": ABOUT[type(fact)], **form_of(fact)},)
         case _:
-            assert_never(fact)
+            return ({"type": LINES[type(fact)], "time": time, **form_of(fact)},)
 
 
-def _line(kind: str, time: str, fact: Any) -> Any:
-    return {"type": kind, "time": time, **_values(fact)}
+def form_of(fact: Any) -> Any:
+    """Return a fact as a dictionary and a tuple as a list, all the way down; a place is told as its file and line.
 
-
-def _values(fact: Any) -> Any:
-    """Return a dataclass as a dictionary and a tuple as a list, all the way down.
-
-    Only for a fact whose fields are those of its form: what must not be told is left out by name.
+    The keys are the fields, as far as they are told, but for the few facts of `_SPECIAL`.
     """
     cls: Any = type(fact)
     if (special := _SPECIAL.get(cls)) is not None:
         return special(fact)
-    if hasattr(cls, "__dataclass_fields__"):
-        return {name: _values(getattr(fact, name)) for name in _names(cls)}
-    return [_values(each) for each in fact] if isinstance(fact, tuple) else fact
+    if not hasattr(cls, "__dataclass_fields__"):
+        return [form_of(each) for each in fact] if isinstance(fact, tuple) else fact
+    found = {name: form_of(getattr(fact, name)) for name in told_fields(cls)}
+    if "where" in found:
+        where = fact.where
+        del found["where"]
+        found |= {"file": where.file if where else None, "line": where.line if where else None}
+    return found
 
 
 @functools.cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(cls))
-
-
-def _asked(fact: ModAsked) -> forms.AskForm:
-    return {
-        "number": fact.number,
-        "agent": fact.agent_id,
-        "name": fact.name,
-        "version": fact.version,
-        "catalogue": fact.catalogue,
-        "why": fact.why,
-    }
-
-
-def _installed(fact: PackagesInstalled, time: str) -> forms.InstalledLine:
-    rows: list[forms.PackageForm] = [
-        {"name": each.name, "from": each.before, "to": each.after} for each in fact.packages
-    ]
-    return {
-        "type": "installed",
-        "time": time,
-        "lock": fact.lock,
-        "packages": rows,
-        "env": fact.env,
-        "duration_ms": round(fact.duration_ms, 1),
-    }
+def told_fields(cls: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a fact that programs are told."""
+    return tuple(each.name for each in fields(cls) if each.name not in _NOT_TOLD.get(cls, ()))
 
 
 Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram | HostSeen | EngineSeen
@@ -240,75 +185,6 @@ def host_words(fact: HostSeen) -> str:
             return f"host {fact.host} unheard for {fact.seconds:.1f} s{waits} · its agents may come in here"
 
 
-def _notice(fact: Told, time: str) -> forms.NoticeLine:
-    """Make a `notice`; the parts of a fact become keys too."""
-    line: forms.NoticeLine = {"type": "notice", "time": time, "message": sentence_of(fact)}
-    match fact:
-        case Notice():
-            return line
-        case Exposed():
-            exposed: forms.ExposedLine = {
-                **line,
-                "about": "exposed",
-                "addresses": list(fact.addresses),
-                "urls": list(fact.urls),
-                "kept_in": fact.kept_in,
-            }
-            return exposed
-        case Blocked():
-            file, number = _place(fact.where)
-            blocked: forms.BlockedLine = {
-                **line,
-                "about": "blocked",
-                "mod_id": fact.mod_id,
-                "seconds": fact.seconds,
-                "file": file,
-                "line": number,
-            }
-            return blocked
-        case LeftBehind():
-            return cast("forms.LeftBehindLine", {**line, "about": "left_behind", **_values(fact)})
-        case AgentProgram():
-            return cast("forms.AgentProgramLine", {**line, "about": "agent_program", **_values(fact)})
-        case HostSeen() | EngineSeen():
-            return _notice_of_hosts(fact, line)
-
-
-def _notice_of_hosts(fact: HostSeen | EngineSeen, line: forms.NoticeLine) -> forms.NoticeLine:
-    match fact:
-        case HostSeen():
-            host: forms.HostLine = {
-                **line,
-                "about": "host",
-                "host": fact.host,
-                "state": fact.state.value,
-                "seconds": fact.seconds,
-                "mods": list(fact.mods),
-            }
-            return host
-        case EngineSeen():
-            engine: forms.EngineLine = {
-                **line,
-                "about": "engine",
-                "state": "back" if fact.state is HostState.BACK else "away",
-                "seconds": fact.seconds,
-            }
-            return engine
-
-
-def _split(fact: SplitSeen, time: str) -> forms.SplitLine:
-    lines: list[forms.LineForm] = [
-        {"label": e.label, "gets": e.gets, "share": e.share, "agents": list(e.agents), "out": e.out or None}
-        for e in fact.lines
-    ]
-    return {"type": "split", "time": time, "mod_id": fact.mod_id, "lines": lines, "agents": fact.agents}
-
-
-def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
-    """Return what a change of mods means for their users."""
-    return cast("forms.ContractForm", _values(fact))
-
-
 def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
     """Return the results of the pinned events after a save."""
     return {
@@ -321,13 +197,8 @@ def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
         "of": fact.of,
         "skipped": fact.skipped,
         "duration_ms": fact.duration_ms,
-        "pins": [pin_to_dict(each) for each in fact.pins],
+        "pins": [form_of(each) for each in fact.pins],
     }
-
-
-def pin_to_dict(pin: PinReplayed) -> forms.PinForm:
-    """Return the result of one pinned event."""
-    return cast("forms.PinForm", _values(pin))
 
 
 def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
@@ -348,26 +219,6 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
     }
 
 
-def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
-    """Return the result of one step. Durations are in milliseconds."""
-    return cast("forms.OutcomeForm", _values(outcome))
-
-
-def holder_to_dict(holder: Holder) -> forms.HolderForm:
-    file, line = _place(holder.where)
-    return {
-        "module": holder.module,
-        "generation": holder.generation,
-        "what": holder.what,
-        "file": file,
-        "line": line,
-    }
-
-
-def _place(where: Frame | None) -> tuple[str | None, int | None]:
-    return (where.file, where.line) if where else (None, None)
-
-
 def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
     """Return a problem in network.yaml in the form of an outcome: nothing was reconfigured.
 
@@ -375,7 +226,7 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
     counted.
     """
     action, status = Action.RECONFIGURE, Status.ROLLED_BACK
-    form = _values(Outcome(action, "", "", status, phase=Phase.COMPILE, generation=0, duration_ms=0.0, error=error))
+    form = form_of(Outcome(action, "", "", status, phase=Phase.COMPILE, generation=0, duration_ms=0.0, error=error))
     form |= dict.fromkeys(("mod_id", "mod_path", "phase", "generation"))
     return cast("forms.OutcomeForm", {**form, "agents": {"connected": None, "dropped": 0}})
 
@@ -396,7 +247,7 @@ def plan_to_dict(plan: Plan) -> forms.PlanForm:
         else {
             "reasons": list(plan.restart.reasons),
             "waits": plan.restart.waits,
-            "mods": _values(plan.restart.moves),
+            "mods": form_of(plan.restart.moves),
             "ends": list(plan.restart.ends),
         },
     }
@@ -410,8 +261,8 @@ def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
         "pause_ms": fact.pause_ms,
         "duration_ms": fact.duration_ms,
         "connections": {"kept": fact.kept, "closed": fact.closed},
-        "agents": _values(fact.agents),
-        "mods": _values(fact.mods),
+        "agents": form_of(fact.agents),
+        "mods": form_of(fact.mods),
         "ended": list(fact.ended),
         "failed": list(fact.failed),
     }
@@ -443,20 +294,73 @@ def done_to_dict(done: PlanDone) -> forms.DoneForm:
     form: dict[str, Any] = {
         "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
         **plan_to_dict(done.plan),
-        "outcomes": [outcome_to_dict(each) for each in done.outcomes],
+        "outcomes": [form_of(each) for each in done.outcomes],
         "duration_ms": done.duration_ms,
-        "agents": _values(done.agents),
-        "held": _values(done.held),
+        "agents": form_of(done.agents),
+        "held": form_of(done.held),
     }
     if done.then is not None:
         form["then"] = done_to_dict(done.then)
     return cast("forms.DoneForm", form)
 
 
+def _asked(fact: ModAsked) -> dict[str, Any]:
+    own = ("number", "name", "version", "catalogue", "why")
+    return {"agent": fact.agent_id, **{name: getattr(fact, name) for name in own}}
+
+
+def _installed(fact: PackagesInstalled) -> dict[str, Any]:
+    found = {"lock": fact.lock, "env": fact.env, "packages": form_of(fact.packages)}
+    return {**found, "duration_ms": round(fact.duration_ms, 1)}
+
+
 _SPECIAL: Mapping[type, Callable[[Any], Any]] = {
     ErrorFacts: error_to_dict,
-    Holder: holder_to_dict,
+    LineSeen: lambda line: {**{name: getattr(line, name) for name in told_fields(LineSeen)}, "out": line.out or None},
+    ModAsked: _asked,
+    PackageMoved: lambda package: {"name": package.name, "from": package.before, "to": package.after},
+    PackagesInstalled: _installed,
     PhaseTook: lambda took: (took.phase, took.ms, took.thread),
-    HostsStarted: lambda host: {name: getattr(host, name) for name in _names(HostsStarted) if name != "mods"},
+    PlanMade: lambda fact: {**plan_to_dict(fact.plan), "waits": fact.waits},
+    Replayed: replayed_to_dict,
+    Restarted: restarted_to_dict,
 }
-"""The facts whose form has other keys than their fields."""
+"""The facts whose form has other keys than their fields; `forms` has these forms."""
+
+_NOT_TOLD: Mapping[type, frozenset[str]] = {
+    EngineSeen: frozenset({"hold"}),
+    Exposed: frozenset({"join_token"}),
+    HostSeen: frozenset({"hold"}),
+    HostsStarted: frozenset({"mods"}),
+}
+"""The fields that stay here: secrets, and what only our sentences need."""
+
+LINES: Mapping[type, str] = {
+    Ready: "ready",
+    PlanMade: "plan",
+    Outcome: "outcome",
+    Restarted: "restart",
+    Ignored: "ignored",
+    ModError: "mod_error",
+    SplitSeen: "split",
+    Guarded: "guard",
+    Compared: "compared",
+    AgentSeen: "agent",
+    Replayed: "replayed",
+    ContractChanged: "contract",
+    ModAsked: "asked",
+    ModBlocked: "blocked",
+    PackagesInstalled: "installed",
+    Stopped: "stopped",
+}
+"""The facts with a line of their own, and its `type`."""
+
+ABOUT: Mapping[type, str] = {
+    Exposed: "exposed",
+    Blocked: "blocked",
+    LeftBehind: "left_behind",
+    AgentProgram: "agent_program",
+    HostSeen: "host",
+    EngineSeen: "engine",
+}
+"""The facts that are told in a `notice`, and what that says it is `about`."""

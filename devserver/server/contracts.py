@@ -20,7 +20,7 @@ from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, Pla
 from devserver.model.lifecycle import Action
 from devserver.model.plan import RESTART, START
 from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, TO, WAY, Said
-from devserver.model.wire_form import contract_to_dict
+from devserver.model.wire_form import form_of
 from devserver.network.recorder import Recorder, rest_of, row_of
 
 Needs = dict[str, frozenset[str]]
@@ -97,7 +97,8 @@ class Contracts:
             self._note_needs(self._heard)
         changed = await run_in_thread(self._looked)
         named = await run_in_thread(self._with_agents, [*self._needs, *changed])
-        return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), tuple(named))))
+        told: dict[str, Any] = form_of(ContractChanged(tuple(self._still_lost()), tuple(named)))
+        return told
 
     async def _after(
         self, before: Mapping[str, tuple[str, ...]], needed: tuple[Needs, Needs], *, unloads: bool, brings: bool

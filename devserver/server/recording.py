@@ -18,7 +18,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
 from devserver.model.encoding import to_json
 from devserver.model.facts import Fact, Notice, PlanDone
-from devserver.model.wire_form import outcome_to_dict
+from devserver.model.wire_form import form_of
 from devserver.network.recorder import Recorder, number_of
 from devserver.server.private_folder import PrivateFolder
 from devserver.ui.words import session_words
@@ -143,7 +143,7 @@ class Recording:
         if isinstance(fact, PlanDone) and (file := self._file) is not None:
             self._recorder.take_in()  # what has ended before stands before it
             for each in fact.outcomes:
-                file.put(to_json({"outcome": outcome_to_dict(each)}) + b"\n")
+                file.put(to_json({"outcome": form_of(each)}) + b"\n")
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         if (file := self._file) is None:

@@ -23,7 +23,7 @@ from devserver.model.observation import Observation
 from devserver.model.plan import START
 from devserver.model.principal import ADMIN
 from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, SOURCE
-from devserver.model.wire_form import pin_to_dict
+from devserver.model.wire_form import form_of
 from devserver.network.compare import Skip, steps_of
 from devserver.network.recorder import Recorder, rest_of, row_of
 from devserver.reload.carry import PackedState, pack_state, packed_keys
@@ -142,7 +142,7 @@ class Replays:
 
     def described(self, pin: Pin) -> dict[str, Any]:
         """Describe a pin, as the API gives it."""
-        last = None if pin.last is None else pin_to_dict(pin.last)
+        last = None if pin.last is None else form_of(pin.last)
         return {
             "name": pin.name,
             "number": pin.known_as,

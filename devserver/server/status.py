@@ -21,7 +21,7 @@ from devserver.live.generation import Generation
 from devserver.model.config import Manifest
 from devserver.model.facts import ErrorFacts, Fact, HostSeen, HostState, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, ModState
-from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
+from devserver.model.wire_form import error_to_dict, form_of, iso_of
 from devserver.network.agent import Agent
 from devserver.server.saves import Saves
 from devserver.ui.editor import chosen_editor, link_of
@@ -93,7 +93,7 @@ class Standing:
                 self.revision += 1
 
     def _note_outcome(self, outcome: Outcome) -> None:
-        before, row = self._known.get(outcome.mod_id), {**outcome_to_dict(outcome), "time": iso_of(self._clock())}
+        before, row = self._known.get(outcome.mod_id), {**form_of(outcome), "time": iso_of(self._clock())}
         now = _Known(outcome.mod_path, row, self.revision)
         now.applied = row if outcome.status is Status.APPLIED else before.applied if before is not None else None
         is_held = outcome.status is Status.SKIPPED
@@ -297,7 +297,7 @@ def _old_code(network: AgentNetwork, mod_id: str) -> Row:
     """Return whether a mod's replaced code is known to be gone, and the last census's holders."""
     proof = network.engine.proof
     holders = proof.held.get(mod_id, ())
-    return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}
+    return {"proven": proof.is_proven(mod_id), "holders": [form_of(each) for each in holders]}
 
 
 def _error_row(error: ErrorFacts, now: float) -> Row:

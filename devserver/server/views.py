@@ -18,12 +18,11 @@ from devserver.control.tape import Tape
 from devserver.live.loops import run_in_thread
 from devserver.model.facts import ConfigRefused, ContractChanged, Fact, ModError, PlanDone, Replayed, Restarted, Status
 from devserver.model.wire_form import (
-    contract_to_dict,
     done_to_dict,
     error_to_dict,
+    form_of,
     iso_of,
     lines_of,
-    pin_to_dict,
     restarted_to_dict,
 )
 from devserver.network.accounts import FACTS, LOGS, RELOADS
@@ -99,11 +98,11 @@ class LiveViews:
         number = self._changed
         match fact:
             case Replayed():
-                self.note_beside(number, pins=[pin_to_dict(each) for each in fact.pins])
+                self.note_beside(number, pins=[form_of(each) for each in fact.pins])
             case ContractChanged():
                 known = self.beside(number).get("contract", {"lost": [], "changed": []})
-                told = contract_to_dict(fact)
-                both = {key: [*known[key], *told[key]] for key in known}  # type: ignore[literal-required]
+                told = form_of(fact)
+                both = {key: [*known[key], *told[key]] for key in known}
                 self.note_beside(number, contract=both)
             case _:
                 return None

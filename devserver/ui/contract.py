@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from devserver.model.facts import ContractChanged
-from devserver.model.wire_form import contract_to_dict
+from devserver.model.wire_form import form_of
 from devserver.ui.look import View
 from devserver.ui.segments import Block, Line, dim, plain, strong
 from devserver.ui.words import count
@@ -17,7 +17,7 @@ _MOST = 12
 
 def contract_block(fact: ContractChanged, view: View) -> Block:
     """Return the lines under one head."""
-    told = contract_to_dict(fact)
+    told = form_of(fact)
     first, *rest = contract_lines(told["lost"], told["changed"], view)
     more = [(dim(f"… and {len(rest) - _MOST} more: oa-dev contract"),)] if len(rest) > _MOST else []
     return Block((plain("contract: "), *first), (*rest[:_MOST], *more))

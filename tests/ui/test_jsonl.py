@@ -59,7 +59,7 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.observation import Differs
 from devserver.model.plan import Group, Hold, NotApplied, Plan, StateMove, Step
-from devserver.model.wire_form import error_to_dict, outcome_to_dict
+from devserver.model.wire_form import error_to_dict, form_of
 from devserver.model.wire_read import error_from_dict, outcome_from_dict
 from devserver.ui.jsonl import JsonLines
 
@@ -429,7 +429,7 @@ def fits(line: dict[str, Any], form: Any) -> bool:
 
 def test_an_outcome_survives_its_form() -> None:
     """What a program gets of an outcome says the same as the outcome."""
-    assert outcome_from_dict(outcome_to_dict(GOOD)) == GOOD
+    assert outcome_from_dict(form_of(GOOD)) == GOOD
 
 
 def test_an_error_survives_its_form() -> None:
