@@ -71,9 +71,8 @@ from devserver.network.lines import Lines
 from devserver.network.others import Asked as AskedElsewhere
 from devserver.network.others import Others
 from devserver.network.recorder import Recorder
-from devserver.network.running import RunningMods, described, readme_of
+from devserver.network.running import RunningMods, agent_stats, described, readme_of
 from devserver.network.shadow import HeldHandle
-from devserver.network.stats import agent_stats
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.line_state import copy_folder

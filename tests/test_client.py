@@ -132,12 +132,12 @@ def test_no_proxy_is_ever_asked(server: FakeServer, monkeypatch: pytest.MonkeyPa
     assert [path for _, path, _, _ in server.asked] == ["/_dev/prove"]
 
 
-def test_reload_and_send_carry_what_was_asked_for(server: FakeServer) -> None:
-    """Mods are a list, an event is its fields."""
+def test_a_post_carries_what_was_asked_for(server: FakeServer) -> None:
+    """The body of a request is the object that was given, as JSON."""
     server.replies |= {"/_dev/reload": (200, b"{}"), "/_dev/send": (200, b"{}")}
     client = Client(server.found())
-    client.reload(("kanban",))
-    client.send({"event_name": "a.b"})
+    client.post("reload", {"mods": ["kanban"]})
+    client.post("send", {"event_name": "a.b"})
     assert [json.loads(body) for _, _, _, body in server.asked[1:]] == [{"mods": ["kanban"]}, {"event_name": "a.b"}]
 
 
@@ -158,7 +158,7 @@ def test_a_refusal_is_told_in_the_servers_words(server: FakeServer, reply: tuple
     """Where the server gives a sentence that is the error, otherwise its status."""
     server.replies["/_dev/reload"] = reply
     with pytest.raises(ServerRefused) as refused:
-        Client(server.found()).reload()
+        Client(server.found()).post("reload", {})
     assert (refused.value.status, str(refused.value)) == (reply[0], said)
 
 

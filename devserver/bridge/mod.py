@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 from devserver.bridge.construct import construct
 from devserver.bridge.convert import response_from, twin_of
 from devserver.bridge.keep import Channels, Files, Kept, changed_since, data_of, files_in, give_back, open_channels
-from devserver.bridge.lookup import find_class
 from devserver.bridge.network import BridgedNetwork
 from devserver.bridge.rebind import Birth, take_class
 from devserver.bridge.upstream import OpenAgentsMod, Upstream, find_upstream
@@ -262,3 +261,32 @@ def _pickles(value: Any) -> bool:
         # Data that contains an object of the mod's own nevertheless.
         return False
     return True
+
+
+def find_class(module: ModuleType, mod_id: str, base: type[Any]) -> type[Any] | None:
+    """Return the class of a mod, or None if the module has none (contract, D3).
+
+    If no name fits, openagents takes the first subclass in alphabetical order, imported helpers included; here the
+    classes of the mod's own code come first, and of these the ones that are not base classes of others.
+    """
+    found: dict[str, type[Any]] = {name: value for name, value in sorted(vars(module).items()) if _is_mod(value, base)}
+    for name in _conventional(mod_id):
+        if name in found:
+            return found[name]
+    own = [each for each in found.values() if _is_own(each, module)]
+    leaves = [each for each in own if not any(o is not each and issubclass(o, each) for o in own)]
+    return next(iter(leaves or found.values()), None)
+
+
+def _conventional(mod_id: str) -> tuple[str, ...]:
+    title = mod_id.title().replace("_", "")
+    return "NetworkMod", f"{title}NetworkMod", f"{title}Mod", "Mod"
+
+
+def _is_mod(value: object, base: type[Any]) -> bool:
+    return inspect.isclass(value) and issubclass(value, base) and value is not base and not inspect.isabstract(value)
+
+
+def _is_own(value: type[Any], module: ModuleType) -> bool:
+    package = module.__name__.removesuffix(".mod")
+    return value.__module__ == package or value.__module__.startswith(f"{package}.")

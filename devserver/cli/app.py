@@ -209,7 +209,7 @@ def move(
     as_json: Json = False,
 ) -> int:
     """Bring a mod to another host, with its state."""
-    from devserver.cli.move import move as moved
+    from devserver.cli.hosts import move as moved
 
     return moved(mod, to, as_json=as_json)
 

@@ -71,22 +71,6 @@ class Client:
         """Return the handlers of each mod that runs: the control API's `/_dev/handlers`."""
         return self.get("handlers", quick=True)
 
-    def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Reload mods by id or path, or all; the answer holds the outcome of each step."""
-        return self.post("reload", {"mods": list(mods)})
-
-    def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
-        return self.post("undo", {"mods": list(mods)})
-
-    def redo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Take back the last undo of these mods, or the latest undo; the answer is as of `reload`."""
-        return self.post("redo", {"mods": list(mods)})
-
-    def send(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Send an event given by its fields; the answer is the network's."""
-        return self.post("send", event)
-
     def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
         """Wait for the results of the plans after number `after`, or return the latest number."""
         return self._held("/_dev/reloads", after, seconds)
@@ -120,10 +104,6 @@ class Client:
     def page(self) -> str:
         """The address of the page, with the token that lets a browser in: for this user alone."""
         return address(self._found.url, self._found.token)
-
-    def stop(self) -> dict[str, Any]:
-        """End the server."""
-        return self.post("stop", {}, quick=True)
 
     def _held(self, path: str, after: int | None, seconds: float, **query: str) -> dict[str, Any]:
         wanted = query if after is None else query | {"after": str(after), "seconds": f"{min(seconds, HOLD_SECONDS):f}"}

@@ -19,6 +19,16 @@ from devserver.model.wire_form import error_to_dict
 
 if TYPE_CHECKING:
     from devserver.server.check import Checked
+from typing import TYPE_CHECKING, NamedTuple
+
+from devserver.cli.client import NotRunning, connect
+from devserver.errors import ConfigError, DevServerError
+from devserver.model.facts import ErrorFacts
+from devserver.model.wire_form import plan_to_dict
+from devserver.model.wire_read import error_from_dict
+
+if TYPE_CHECKING:
+    from devserver.model import forms
 
 
 def check(given: Path | None, *, as_json: bool) -> int:
@@ -59,7 +69,7 @@ def _checked(found: Checked) -> dict[str, Any]:
 def plan(given: Path | None, *, as_json: bool) -> int:
     """Print what the files on disk would change in the running network, or what a start does."""
     path = network_file(given)
-    from devserver.cli.planned import plan_of, planned
+    from devserver.model.wire_read import plan_from_dict
     from devserver.ui.lines import config_refused
     from devserver.ui.plan_lines import plan_rows
 
@@ -67,7 +77,7 @@ def plan(given: Path | None, *, as_json: bool) -> int:
     if as_json:
         say_json({"plans": plans, "problems": [error_to_dict(each) for each in problems]})
         return Exit.CONFIG if problems else Exit.CLEAN
-    show(plan_rows(plan_of(each), view()) for each in plans)
+    show(plan_rows(plan_from_dict(each), view()) for each in plans)
     show(config_refused(problems, view(started=False)))
     if not plans and not problems:
         say("nothing would change")
@@ -81,8 +91,7 @@ def schema(of: str) -> int:
 
         say_json(json_schema())
     else:
-        from devserver.config.mod_schemas import with_mods
-        from devserver.config.schema import network_schema
+        from devserver.config.schema import network_schema, with_mods
 
         say_json(with_mods(network_schema(), _config_schemas()))
     return Exit.CLEAN
@@ -238,3 +247,36 @@ def _written(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
         except OSError as error:
             raise Problem(f"{path} cannot be written: {error.strerror}", code=Exit.FATAL) from error
     return {"folder": str(folder.resolve()), "files": list(files)}
+
+
+class Planned(NamedTuple):
+    """Plans in their wire form, or why they are missing."""
+
+    plans: list[forms.PlanForm]
+    problems: tuple[ErrorFacts, ...] = ()
+
+
+def planned(path: Path) -> Planned:
+    """Return what the files on disk would change in the running network, or what a start does."""
+    try:
+        answer = connect(path.parent).get("plan")
+    except NotRunning:
+        return _of_a_start(path)
+    try:
+        return Planned(list(answer["plans"]), tuple(error_from_dict(each) for each in answer["problems"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DevServerError("the server's answer is of another version: start it again") from error
+
+
+def _of_a_start(path: Path) -> Planned:
+    # Here and not above: a running server does not need it.
+    from devserver.agent_network import AgentNetwork
+    from devserver.model.change import ConfigChanged
+
+    try:
+        network = AgentNetwork.load(path)
+    except ConfigError as error:
+        return Planned([], error.problems)
+    network.engine.environment.begin()
+    made = network.plan(ConfigChanged(network.config, cause="start"))
+    return Planned([plan_to_dict(made)])

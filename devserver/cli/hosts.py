@@ -11,6 +11,10 @@ from devserver.cli.output import say_json, show_lines, view
 
 if TYPE_CHECKING:
     from devserver.hosts.wanted import Wanted
+from devserver.cli.client import connect
+from devserver.cli.locate import workspace
+from devserver.cli.output import say
+from devserver.model.names import host_name_problem
 
 INSTALL = "python -m pip install 'oa-dev[hosts]'"
 
@@ -64,7 +68,7 @@ def hosts(*, as_json: bool) -> int:
     """Show the hosts of the running network and their engine."""
     from devserver.cli.client import connect
     from devserver.cli.locate import workspace
-    from devserver.ui.hosts import hosts_lines
+    from devserver.ui.status import hosts_lines
 
     values = connect(workspace()).get("hosts", quick=True)
     if values.get("hosts") is None:
@@ -90,3 +94,22 @@ def _need_nats() -> None:
         import devserver.hosts.link  # noqa: F401 - whether it can be imported is the question
     except ImportError as error:
         raise Problem("networks of several hosts need the extra hosts", INSTALL) from error
+
+
+def move(mod: str, to: str, *, as_json: bool) -> int:
+    """Bring a mod, by path or id, to another host; network.yaml is as before where it does not get there."""
+    if (problem := host_name_problem(to)) is not None:
+        raise Problem(f"{to!r} cannot name a host: {problem}")
+    server = connect(workspace())
+    if server.get("hosts", quick=True).get("hosts") is None:
+        raise Problem("this network has one host", "start it with: oa-dev run --hosts")
+    told = server.post("move", {"mod": mod, "to": to})
+    if as_json:
+        say_json(told)
+    elif not told["success"]:
+        raise Problem(f"{told['mod_id']} did not move to {to}: {told['note']}; network.yaml is as before")
+    else:
+        held = told["held"] or {"events": 0}
+        waited = f" · {held['events']} events held {held['longest_ms']:.0f} ms" if held["events"] else ""
+        say(f"~ {told['mod_id']}   {told['note'] or to}{waited}")
+    return Exit.CLEAN if told["success"] else Exit.FATAL

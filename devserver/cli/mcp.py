@@ -53,7 +53,7 @@ def send(
     as_agent: Annotated[str | None, Field(description="The agent it comes from.")] = None,
 ) -> Answer:
     """Send one event into the network and return the answer."""
-    return _server().send({**event_of(event_name, to, None, as_agent), "payload": payload})
+    return _server().post("send", {**event_of(event_name, to, None, as_agent), "payload": payload})
 
 
 def events(
@@ -80,17 +80,17 @@ def check() -> Answer:
 
 def reload(mods: Mods = []) -> Answer:  # noqa: B006
     """Reload mods, and return the outcome of each."""
-    return _server().reload(tuple(mods))
+    return _server().post("reload", {"mods": mods})
 
 
 def undo(mods: Mods = []) -> Answer:  # noqa: B006
     """Go back to before the latest reload, or that of these mods; again: to the one before."""
-    return _server().undo(tuple(mods))
+    return _server().post("undo", {"mods": mods})
 
 
 def redo(mods: Mods = []) -> Answer:  # noqa: B006
     """Redo what was undone last."""
-    return _server().redo(tuple(mods))
+    return _server().post("redo", {"mods": mods})
 
 
 def restart() -> Answer:
@@ -134,8 +134,7 @@ def run(
 
 def stop() -> Answer:
     """Stop the running server."""
-    _server().stop()
-    return {"stopping": True}
+    return _server().post("stop", {}, quick=True)
 
 
 def _forms() -> dict[Callable[..., Answer], Any]:

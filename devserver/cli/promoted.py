@@ -57,7 +57,7 @@ def undo(workspace: Path, server: Client, mods: tuple[str, ...], *, as_json: boo
             raise problem
         return _followed_back(workspace, line, files, as_json=as_json)
     # The code of the line is that of the mod on disk: the server has what ran before.
-    code = carried_out(server.undo(mods or (main,)), as_json=as_json)
+    code = carried_out(server.post("undo", {"mods": list(mods or (main,))}), as_json=as_json)
     if code == Exit.CLEAN and edited:
         raise problem
     if code == Exit.CLEAN:

@@ -12,7 +12,7 @@ from typing import Any
 
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.inputs import event_of, events_of, object_of, text_of
+from devserver.cli.inputs import event_of, events_of, text_of
 from devserver.cli.locate import network_file, workspace
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.errors import DevServerError
@@ -224,17 +224,6 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Reload mods, all if none is named. Exits with 1 unless every step was applied."""
-    return carried_out(_server().reload(mods), as_json=as_json)
-
-
-def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
-    """Load a mod. Exits with 1 if it was not. Raises Problem for a bad configuration."""
-    body = {"mod_path": mod, "config": object_of(config, "the configuration"), "anyway": anyway}
-    return carried_out(_server().post("load", body), as_json=as_json)
-
-
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
     """Unload a mod. Exits with 1 unless it was unloaded."""
     answer = _server().post("unload", {"mod_path": mod, "force": force, "cascade": cascade})
@@ -316,12 +305,12 @@ def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
 
         if (code := undo_promoted(workspace(), server, mods, as_json=as_json)) is not None:
             return code
-    return carried_out(server.undo(mods), as_json=as_json)
+    return carried_out(server.post("undo", {"mods": list(mods)}), as_json=as_json)
 
 
-def redo(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Redo the last undo of mods, or the latest. Exits with 1 unless every step was applied."""
-    return carried_out(_server().redo(mods), as_json=as_json)
+def asked(path: str, body: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Ask for a plan, and show the result as `carried_out`."""
+    return carried_out(_server().post(path, body), as_json=as_json)
 
 
 def carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
@@ -337,7 +326,7 @@ def send(name: str, *, to: str | None, payload: str | None, sender: str | None, 
     if name == "-" or name.startswith("@"):
         return _send_all(text_of(name, "the events"), to, sender)
     event = event_of(name, to, None if payload is None else text_of(payload, "the payload"), sender)
-    answer = _server().send(event)
+    answer = _server().post("send", event)
     if as_json:
         say_json(answer)
     else:
@@ -353,7 +342,7 @@ def _send_all(text: str, to: str | None, sender: str | None) -> int:
     events, server = events_of(text), _server()
     good = True
     for event in events:
-        answer = server.send({**given, **event})
+        answer = server.post("send", {**given, **event})
         say_json(answer, line=True)
         good = good and answer.get("success") is True
     return Exit.CLEAN if good else Exit.FATAL
@@ -403,8 +392,8 @@ def record(do: str, *, as_json: bool) -> int:
 
 def stop(*, as_json: bool) -> int:
     """End the server."""
-    _server().stop()
-    say_json({"stopping": True}) if as_json else say("stopping")
+    told = _server().post("stop", {}, quick=True)
+    say_json(told) if as_json else say("stopping")
     return Exit.CLEAN
 
 

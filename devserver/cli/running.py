@@ -97,7 +97,7 @@ def open_page(
 
 def reload(mods: Mods = None, as_json: Json = False) -> int:
     """Reload mods, and show the outcome."""
-    return remote.reload(tuple(mods or ()), as_json=as_json)
+    return remote.asked("reload", {"mods": mods or []}, as_json=as_json)
 
 
 def load(
@@ -109,7 +109,10 @@ def load(
     as_json: Json = False,
 ) -> int:
     """Load a mod into the running network; network.yaml stays."""
-    return remote.load(mod, config, anyway=anyway, as_json=as_json)
+    from devserver.cli.inputs import object_of
+
+    body = {"mod_path": mod, "config": object_of(config, "the configuration"), "anyway": anyway}
+    return remote.asked("load", body, as_json=as_json)
 
 
 def unload(
@@ -145,7 +148,7 @@ def undo(mods: Mods = None, as_json: Json = False) -> int:
 
 def redo(mods: Mods = None, as_json: Json = False) -> int:
     """Redo what was undone last."""
-    return remote.redo(tuple(mods or ()), as_json=as_json)
+    return remote.asked("redo", {"mods": mods or []}, as_json=as_json)
 
 
 def send(

@@ -23,23 +23,29 @@ from devserver.model.facts import (
     Way,
 )
 from devserver.model.lifecycle import Action, Phase, Thread
-from devserver.model.plan import Group, Hold, Plan, Restart, StateMove, Step
+from devserver.model.plan import Group, Hold, NotApplied, Plan, Restart, StateMove, Step
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
-    """Read a plan's result from the control API's answer, without its settings."""
-    holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
-    steps = tuple(_step_from(each) for each in values["steps"])
+    """Read a plan's result from the control API's answer."""
     then = values.get("then")
-    groups = (Group(steps),) if steps else ()
     return PlanDone(
-        Plan(str(values["cause"]), groups, holds, restart=_restart(values["restart"])),
+        plan_from_dict(values),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
         agents=_agents(values["agents"]),
         held=_held(values["held"]),
         then=None if then is None else plan_done_from_dict(then),
     )
+
+
+def plan_from_dict(values: Mapping[str, Any]) -> Plan:
+    """Read a plan: its steps, reasons, and settings that are not applied."""
+    holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
+    steps = tuple(_step_from(each) for each in values["steps"])
+    settings = tuple(NotApplied(each["setting"], each["running"], each["wanted"]) for each in values["not_applied"])
+    groups = (Group(steps),) if steps else ()
+    return Plan(str(values["cause"]), groups, holds, settings, restart=_restart(values["restart"]))
 
 
 def _step_from(values: Mapping[str, Any]) -> Step:

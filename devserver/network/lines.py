@@ -1,22 +1,24 @@
 """The versions that run beside mods, as people see them: which agents get which, why, and the
 results of each.
 
-Takes a line out if its guard says so; loads, reloads and ends none.
+Takes a line out if its guard says so; loads, reloads and ends none. `.oa-dev/splits.json` keeps the numbers of the
+lines' agents over a start: without it, shares are given out in the order of network.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Choice, Registry, Slot
-from devserver.live.split import Asker
+from devserver.live.split import ALL, Asker, Part
+from devserver.market.folder import private_folder, write_whole
 from devserver.model.facts import Guarded, LineSeen, Notice, SplitSeen
 from devserver.model.split import MAIN, Guard, StateMode, main_of
 from devserver.network.agents import Directory
-from devserver.network.parts import read_parts, write_parts
 
 _MOST_NAMED = 5
 
@@ -173,3 +175,39 @@ def named(agents: tuple[str, ...]) -> str:
     """Name the first of some agents, and count the others."""
     more = [f"{len(agents) - _MOST_NAMED} more"] if len(agents) > _MOST_NAMED else []
     return ", ".join([*agents[:_MOST_NAMED], *more])
+
+
+LIMIT = 1024 * 1024
+"""The largest file in bytes that is read."""
+
+
+def read_parts(file: Path) -> dict[str, dict[str, Part]]:
+    """Return the numbers of each line by its mod and its label; of a mod without sound ones nothing."""
+    try:
+        with open(file, "rb") as stream:
+            values = json.loads(stream.read(LIMIT))
+        return {str(mod_id): dict(_lines(rows)) for mod_id, rows in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        # A missing or damaged file costs stickiness over this start, and nothing else.
+        return {}
+
+
+def _lines(rows: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
+    """Raise ValueError for numbers that two lines have, or that are not numbers."""
+    last = 0
+    for first, end in sorted((first, end) for part in rows.values() for first, end in part):
+        if not (isinstance(first, int) and isinstance(end, int) and last <= first < end <= ALL):
+            raise ValueError
+        last = end
+    yield from ((label, tuple((first, end) for first, end in part)) for label, part in rows.items())
+
+
+def write_parts(file: Path, parts: Mapping[str, Mapping[str, Part]]) -> None:
+    """Replace the file; without lines remove it. Raises OSError."""
+    kept = {mod_id: {label: part for label, part in lines.items() if part} for mod_id, lines in parts.items()}
+    kept = {mod_id: lines for mod_id, lines in kept.items() if lines}
+    if kept:
+        private_folder(file.parent)
+        write_whole(file, json.dumps(kept).encode())
+    else:
+        file.unlink(missing_ok=True)

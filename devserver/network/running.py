@@ -1,7 +1,8 @@
-"""Running mods, as embedders, agents and people see them: descriptions, and instances."""
+"""Running mods and agents, as embedders, agents and people see them: descriptions, instances, statistics."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from devserver.live.registry import Registry
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Outcome
 from devserver.model.split import label_of
+from devserver.network.agents import Directory
 from devserver.sources.files import read_bytes
 
 _README_BYTES = 64 * 1024
@@ -85,3 +87,42 @@ def readme_of(config: NetworkConfig, workspace: Path) -> str:
     except OSError:
         return ""
     return "" if data is None else data[:_README_BYTES].decode("utf-8", "replace")
+
+
+def agent_stats(directory: Directory) -> dict[str, Any]:
+    """Say which agents there are and who is in which group, in the names of OpenAgents' statistics."""
+    agents, config = directory.agents(), directory.config
+    groups: dict[str, list[str]] = {}
+    for agent in agents:
+        groups.setdefault(agent.group, []).append(agent.agent_id)
+    described = {each.name: each for each in config.groups.values()}
+    names = dict.fromkeys((*described, config.default_group))
+    return {
+        "agents": {
+            agent.agent_id: {
+                "capabilities": agent.metadata.get("capabilities", []),
+                "metadata": agent.metadata,
+                "last_seen": time.time() - directory.silence(agent),
+                # Clients of OpenAgents know no other transport that is spoken here.
+                "transport_type": "http",
+                "transport": agent.transport,
+                "address": None,
+                "group": agent.group,
+                "connected": directory.is_connected(agent),
+            }
+            for agent in agents
+        },
+        "groups": groups,
+        "group_config": [
+            {
+                "name": name,
+                "description": described[name].description if name in described else "",
+                "agent_count": len(groups.get(name, ())),
+                "metadata": dict(described[name].metadata) if name in described else {},
+                "has_password": name in described and bool(described[name].password_hash),
+            }
+            for name in names
+        ],
+        "default_agent_group": config.default_group,
+        "requires_password": config.requires_password,
+    }

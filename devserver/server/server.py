@@ -41,7 +41,6 @@ from devserver.server.before import Before
 from devserver.server.contracts import Contracts
 from devserver.server.ending import Ending, summary_of
 from devserver.server.exposure import Exposure
-from devserver.server.heard import listening_sockets
 from devserver.server.hosting import Hosting
 from devserver.server.image import hear_signals
 from devserver.server.kept_states import KeptStates, lost_words
@@ -50,7 +49,6 @@ from devserver.server.leaving import Leaving
 from devserver.server.log_ahead import LogAhead
 from devserver.server.moving import Moving
 from devserver.server.outside import Outside
-from devserver.server.port_holder import port_holder
 from devserver.server.recording import Recording
 from devserver.server.redact import Redactor
 from devserver.server.replaying import Replaying
@@ -60,7 +58,7 @@ from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.shown_events import ShownEvents
-from devserver.server.sockets import url_of
+from devserver.server.sockets import listening_sockets, port_holder, url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
 from devserver.server.studio import PATH as STUDIO

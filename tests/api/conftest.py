@@ -22,7 +22,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import Principal
 from devserver.network.agents import Directory
 from devserver.network.identity import secret_digest
-from devserver.network.stats import agent_stats
+from devserver.network.running import agent_stats
 from devserver.network.system import PREFIX, run_system
 from devserver.server.app import make_app
 from devserver.transports.http.serving import HttpServer

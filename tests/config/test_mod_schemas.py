@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from devserver.config.mod_schemas import with_mods
-from devserver.config.schema import network_schema
+from devserver.config.schema import network_schema, with_mods
 from devserver.config.typed import config_schema_of
 
 

@@ -15,7 +15,7 @@ from rig.mods import SLEEPER
 from rig.running import PATIENCE, Running, serving, started
 from rig.workspace import CONFIG, Workspace
 
-from devserver.server.port_holder import port_holder
+from devserver.server.sockets import port_holder
 
 STOP_SECONDS = 3.0
 INTERRUPTED = 130

@@ -10,7 +10,7 @@ import pytest
 
 from devserver.live.split import ALL, Asker, Part, Split, number_of, parts_of
 from devserver.model.split import Rule, label_problem, parse_share
-from devserver.network.parts import read_parts, write_parts
+from devserver.network.lines import read_parts, write_parts
 
 AGENTS = [f"agent-{number}" for number in range(10_000)]
 

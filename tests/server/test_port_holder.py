@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from devserver.errors import PortInUse
-from devserver.server.port_holder import port_holder
-from devserver.server.sockets import bind
+from devserver.server.sockets import bind, port_holder
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows which process listens")
 
