@@ -456,6 +456,10 @@ class AgentNetwork:
         """Return the plan for a trigger, in the present situation. Changes nothing."""
         return self.engine.plan(trigger)
 
+    async def foresee(self, trigger: Trigger) -> Plan:
+        """Return the plan for a trigger, as `plan`, and let this loop go on meanwhile."""
+        return await self.engine.foresee(trigger)
+
     def get_loaded_mods(self) -> dict[str, dict[str, Any]]:
         """Describe the mods that were loaded at run time, as OpenAgents does; network.yaml lists none of them.
 

@@ -24,6 +24,7 @@ from devserver.model.facts import PlanDone
 from devserver.model.principal import Scope
 from devserver.model.wire_form import done_to_dict
 from devserver.network.identity import agent_id_problem, bare
+from devserver.sources.imports import read_elsewhere
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.inbound import event_from, text_of
@@ -86,7 +87,7 @@ class ControlApi:
         name = request.query.get("name", "")
         if not 0 < len(name) <= bodies.LONGEST_TEXT:
             raise Malformed("bad_query", "name is a mod or a package")
-        return told(self._control.why(name))
+        return told(await read_elsewhere(self._control.why, name))
 
     async def reload(self, request: Request) -> Answer:
         """Reload the named mods, or all."""

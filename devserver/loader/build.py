@@ -365,15 +365,15 @@ class Build:
     def options_gone(self) -> list[tuple[str, str]]:
         """Return the options of libraries that replaced modules have set, the new ones do not set, and
         nothing has taken back: the library, and words. Once, after `keep()`."""
-        ended, self._ended = self._ended, []
         found = []
-        for old, new in ended:
+        for old, new in self._ended:
             gone = [(each.module.partition(".")[0], each.shown) for each in options_gone(old.text.data, new.text.data)]
             found += [
                 (library, f"{shown}, set by {old.name} before, still counts")
                 for library, shown in gone
                 if library and library not in self._modules.tops and not is_taken(library, old.changes)
             ]
+        self._ended = []
         return found
 
     def undo(self) -> None:

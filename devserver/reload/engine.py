@@ -63,6 +63,7 @@ from devserver.reload.restarting import Restarting
 from devserver.reload.retirement import Retirement
 from devserver.reload.workshop import Surroundings
 from devserver.sources.files import digest_of
+from devserver.sources.imports import read_elsewhere
 from devserver.sources.roots import Roots
 
 SAVED_AGAIN = "given up, because it was saved again"
@@ -260,6 +261,10 @@ class Engine:
         """Return the plan for a trigger, in the present situation. Changes nothing."""
         return make_plan(trigger, self.knowledge.foreseen(trigger))
 
+    async def foresee(self, trigger: Trigger) -> Plan:
+        """Return the plan for a trigger, as `plan`, and let this loop go on meanwhile."""
+        return await read_elsewhere(self.plan, trigger)
+
     async def _work(self, queue: asyncio.Queue[Asked]) -> None:
         while True:
             trigger, done = await queue.get()
@@ -324,7 +329,7 @@ class Engine:
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
         """Decide on a restart and tell it. The server replaces the process, after the answer."""
         mark, moves = self.around.agents_mark(), partial(self.restarts.moves, self.lasting, self.limits.initialize)
-        situation = await self.restarts.known(self.knowledge.situation(trigger))
+        situation = await self.restarts.known(await read_elsewhere(self.knowledge.situation, trigger))
         plan = make_plan(trigger, replace(situation, state_moves=await self.home.run(moves)))
         assert plan.restart is not None
         if self.restarts.note(plan) or trigger.by_person:
@@ -341,8 +346,8 @@ class Engine:
         self.knowledge.look(trigger)
         if (installed := use_packages(trigger, self.environment, self._use_lock, self.roots.workspace)) is not None:
             self._tell(installed)
-        situation = self.knowledge.situation(trigger)
-        plan = self._decided(trigger, situation)
+        situation = await read_elsewhere(self.knowledge.situation, trigger)
+        plan = await self._decided(trigger, situation)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)
         forth = self.knowledge.undo(plan) if plan.undo else None
@@ -388,7 +393,7 @@ class Engine:
             self.restart(plan.needs_restart)
         return done
 
-    def _decided(self, trigger: Trigger, situation: Situation) -> Plan:
+    async def _decided(self, trigger: Trigger, situation: Situation) -> Plan:
         """Return what a trigger leads to, and note with whom its groups are agreed on."""
         elsewhere = self.knowledge.elsewhere
         if self.restarts.arrivals:
@@ -402,7 +407,7 @@ class Engine:
             self._pact_of = elsewhere.pact
         elif self.author and not isinstance(trigger, ConfigChanged):
             return not_the_author(trigger, self.author)
-        plan = make_plan(trigger, situation)
+        plan = await read_elsewhere(make_plan, trigger, situation)
         return self._echoes.held(plan) if isinstance(trigger, FilesChanged) else plan
 
     def _noted(self, trigger: Trigger, plan: Plan, pasts: Sequence[Past], done: Iterable[Outcome]) -> Sequence[ModSpec]:
@@ -431,7 +436,7 @@ class Engine:
             return None
         failed = (each.mod_id for each in outcomes if each.status is not Status.APPLIED)
         trigger = TidyAsked(tuple(failed))
-        return None if self.plan(trigger).empty else await self._carry_out(trigger)
+        return None if (await self.foresee(trigger)).empty else await self._carry_out(trigger)
 
     def _follow_up(self, plan: Plan) -> None:
         """Repeat attempts that were waiting for mods that this plan has loaded."""
@@ -497,7 +502,7 @@ class Engine:
             if pairs and group is plan.groups[-1]:
                 # The first answers of the new code come before what is noted and told of it.
                 await asyncio.sleep(self.agents_first)
-            if reasons := hooks.outdated(transaction.build, pairs):
+            if reasons := await read_elsewhere(hooks.outdated, transaction.build, pairs):
                 self.restart(reasons)
         if (past := past_of_all(carried.past, ended)) is not None:
             pasts.append(past)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devserver.loader.substitutes import package_folder
+from devserver.sources.large import code_of, tree_of
 
 _MOST_READ = 65536
 _LONGEST_LINE = 4096
@@ -108,7 +109,7 @@ def problem_of(file: Path) -> str | None:
     try:
         data = file.read_bytes()
         if file.suffix not in _YAML:
-            compile(data, str(file), "exec", dont_inherit=True)
+            code_of(data, str(file))
     except SyntaxError as error:
         return f"line {error.lineno}: {error.msg}"
     except (OSError, ValueError) as error:
@@ -136,7 +137,7 @@ def sources_digest(file: Path) -> str:
 def _imported(data: bytes, folder: Path) -> Iterator[Path]:
     """Return the files in `folder`, first on the program's path, that a source imports by name."""
     try:
-        tree = ast.parse(data)
+        tree = tree_of(data)
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):

@@ -104,7 +104,7 @@ class Saves:
         config, self._config_waits = self._usable(), False
         if config is None:
             return
-        plan = self._network.plan(ConfigChanged(config))
+        plan = await self._network.foresee(ConfigChanged(config))
         asks = self._asks(config, plan)
         if not self.paused and not asks:
             # It may list a mod that was locked just before, and notifications come in any order.
@@ -199,16 +199,16 @@ class Saves:
         files, config_waits, lock_waits = self._files, self._config_waits and config, self._lock_waits
         self._files, self._config_waits, self._lock_waits = {}, self._config_waits and not config, False
         wanted = self._usable() if config_waits else None
-        if wanted is not None and not self._was_shown(wanted):
+        if wanted is not None and not await self._was_shown(wanted):
             wanted = None
         triggers: list[Trigger] = [LockChanged()] if lock_waits else []
         triggers += [ConfigChanged(wanted)] if wanted is not None else []
         triggers += [FilesChanged(files)] if files else []
         return tuple([await self._network.submit(each) for each in triggers])
 
-    def _was_shown(self, config: NetworkConfig) -> bool:
+    async def _was_shown(self, config: NetworkConfig) -> bool:
         """Return whether people have seen the effects; else show them, and hold it."""
-        plan = self._network.plan(ConfigChanged(config))
+        plan = await self._network.foresee(ConfigChanged(config))
         if not self._asks(config, plan) or _seen_of(plan) == _seen_of(self._shown):
             return True
         self._config_waits = self._config_asks = True
@@ -220,7 +220,7 @@ class Saves:
         """Return the plans for everything that is on disk. Raises ConfigError, OSError."""
         config = self._read()
         changed = await self._differing()
-        both = (self._network.plan(ConfigChanged(config)), self._network.plan(FilesChanged(changed)))
+        both = (await self._network.foresee(ConfigChanged(config)), await self._network.foresee(FilesChanged(changed)))
         return tuple(each for each in both if not each.empty)
 
     async def _differing(self) -> Sources:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar
 
-from devserver.sources.large import tree_of
+from devserver.live.loops import run_in_thread
+from devserver.sources.large import Unread, ahead, is_large, tree_of
+
+_T = TypeVar("_T")
 
 # What a source imports
 
@@ -54,10 +58,40 @@ def ancestors(name: str) -> tuple[str, ...]:
     return tuple(".".join(parts[:count]) for count in range(1, len(parts)))
 
 
-# One save reads the same source for its imports and for its containers. Trees are large: only the last two are kept.
-@lru_cache(maxsize=2)
+async def read_elsewhere(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call a function that may parse sources, on a loop: another thread waits for each large one, and the function is
+    called again. It must have changed nothing until then."""
+    known: dict[bytes, ast.Module | Exception] = {}
+    mark = ahead.set(known)
+    try:
+        while True:
+            try:
+                return function(*arguments)
+            except Unread as unread:
+                known[unread.data] = await run_in_thread(_tree_or_error, unread.data)
+    finally:
+        ahead.reset(mark)
+
+
+def _tree_or_error(data: bytes) -> ast.Module | Exception:
+    try:
+        return tree_of(data)
+    except Exception as error:  # it comes again where the tree is needed
+        return error
+
+
 def parsed(source: str | bytes) -> ast.Module:
     """Parse a source. Raises SyntaxError for any that Python cannot read."""
+    return _parsed(source) if isinstance(source, bytes) and is_large(source) else _kept(source)
+
+
+# One save reads the same source for its imports and for its containers. Trees are large: only the last two are kept.
+@lru_cache(maxsize=2)
+def _kept(source: str | bytes) -> ast.Module:
+    return _parsed(source)
+
+
+def _parsed(source: str | bytes) -> ast.Module:
     try:
         return _parse_again(source)
     except (ValueError, RecursionError, MemoryError) as error:

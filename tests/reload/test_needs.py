@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
+import pytest
 from workspaces import Workspace, served
 
+from devserver.model.change import FilesChanged
 from devserver.model.facts import Status
+from devserver.reload.why import Why
+from devserver.sources import large
+from devserver.sources.files import sources_now
+from devserver.sources.imports import read_elsewhere
 
 
 def needing(name: str, *requires: str, version: str = "1") -> str:
@@ -84,3 +94,28 @@ async def test_a_version_that_another_mod_refuses_is_held(work: Workspace) -> No
         "wiki v1 keeps running · save both together or pause"
     )
     assert work.running() == {"wiki": 1, "search": 1}
+
+
+async def test_the_loop_goes_on_while_a_large_source_is_parsed(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a plan that is asked for, a save, and `why`: a source that declares needs is parsed before its plan."""
+    loop, went_on, apart = asyncio.get_running_loop(), [], large._apart
+
+    def once_the_loop_answers(kind: str, *asked: Any) -> Any:
+        answers = threading.Event()
+        loop.call_soon_threadsafe(answers.set)
+        went_on.append((kind, answers.wait(5)))
+        return apart(kind, *asked)
+
+    monkeypatch.setattr(large, "_apart", once_the_loop_answers)
+    work.mod("wiki", served("wiki", 1))
+    work.mod("search", served("search", 1))
+    await work.start("mods.wiki", "mods.search")
+    file = work.mod("search", needing("search", "mods.wiki"), f"WORDS = {list(range(30_000))}\n")
+    plan = await work.net.foresee(FilesChanged(sources_now([file])))
+    await work.saved(file)
+    row = await read_elsewhere(Why(work.net.engine.knowledge, work.net.engine.modules).of, "search")
+    assert ([step.mod_id for step in plan.steps], work.running()) == (["search"], {"wiki": 1, "search": 2})
+    assert len(row["needs"]) == 1
+    assert {kind for kind, _ in went_on} == {"tree", "code"} and all(did for _, did in went_on)

@@ -54,3 +54,16 @@ def test_where_no_process_can_be_started_python_does_it_here(monkeypatch: pytest
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     assert code_of(b"x = 1\n" + FILLED, "a.py").co_names == ("x",)
     assert len(tree_of(b"x = 1\n" + FILLED).body) == 1
+
+
+@pytest.mark.parametrize(
+    "literal", [b"[%s]" % NUMBERS, b"[[%s]]" % b"],[".join([NUMBERS[:2000]] * 200), b"1 + [%s]" % NUMBERS]
+)
+def test_a_long_literal_is_one_constant_whatever_its_form(literal: bytes) -> None:
+    """A thread that reads a tree lets no other thread run: the tree is small, and its statements come one by one."""
+    body = b"X = %s\nclass A:\n    def f(self):\n        if x:\n            import os\n    Y = %s\n" % (
+        literal,
+        literal,
+    )
+    assert is_large(body) and len(ast.dump(tree_of(body))) < 2000
+    assert read_imports(body, "mods.a", False).lazy == {"os"}
