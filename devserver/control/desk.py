@@ -16,6 +16,7 @@ from devserver.control.tape import Tape
 from devserver.errors import ConfigError, DevServerError
 from devserver.model.change import Trigger, UndoAsked
 from devserver.model.facts import PlanDone
+from devserver.model.logs import set_level
 from devserver.model.plan import Plan
 from devserver.model.principal import Scope
 from devserver.model.wire_form import done_to_dict, error_to_dict, plan_to_dict
@@ -79,7 +80,6 @@ class Desk(Protocol):
     def reloads(self) -> Tape[dict[str, Any]]: ...
     async def submit(self, trigger: Trigger) -> PlanDone: ...
     def stop(self) -> None: ...
-    def set_log_level(self, level: str) -> None: ...
 
 
 class DeskApi:
@@ -168,7 +168,7 @@ class DeskApi:
     async def log(self, request: Request) -> Answer:
         """Show log records from `level` on."""
         level = read(bodies.models.Log, request).level
-        self._desk.set_log_level(level)
+        set_level(level)
         return told({"level": level})
 
     async def stop(self, request: Request) -> Answer:

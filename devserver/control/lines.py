@@ -25,24 +25,18 @@ _CAUSE = "asked by a command"
 
 
 class LinesAsked(Protocol):
-    """The lines of a network."""
-
-    def which(self, agent: str, mod: str) -> dict[str, Any] | None: ...
-    async def compared(self, mod: str) -> list[dict[str, Any]] | None: ...
-
-
-class Submits(Protocol):
-    """The one queue of triggers."""
+    """The server, as this API needs it."""
 
     async def submit(self, trigger: Trigger) -> PlanDone: ...
+    def which(self, agent: str, mod: str) -> dict[str, Any] | None: ...
+    async def compared(self, mod: str) -> list[dict[str, Any]] | None: ...
 
 
 class LinesApi:
     """The endpoints."""
 
-    def __init__(self, queue: Submits, lines: LinesAsked) -> None:
-        self._queue = queue
-        self._lines = lines
+    def __init__(self, server: LinesAsked) -> None:
+        self._server = server
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -70,28 +64,28 @@ class LinesApi:
             guard=None if body.shadow else Guard(),
             code=module_of(body.path) if body.path is not None else "",
         )
-        return carried_out(await self._queue.submit(LineAsked(body.mod, line, cause=_CAUSE, trusted=False)))
+        return carried_out(await self._server.submit(LineAsked(body.mod, line, cause=_CAUSE, trusted=False)))
 
     async def split(self, request: Request) -> Answer:
         """Give a line other agents."""
         body = read(bodies.models.SplitBody, request)
-        return carried_out(await self._queue.submit(SplitAsked(body.line, body.rule, _CAUSE)))
+        return carried_out(await self._server.submit(SplitAsked(body.line, body.rule, _CAUSE)))
 
     async def promote(self, request: Request) -> Answer:
         """Let a line become its mod."""
         body = read(bodies.models.End, request)
         asked = PromoteAsked(body.line, body.keep, _CAUSE, written=body.write)
-        return carried_out(await self._queue.submit(asked))
+        return carried_out(await self._server.submit(asked))
 
     async def drop(self, request: Request) -> Answer:
         """End a line."""
         body = read(bodies.models.End, request)
-        return carried_out(await self._queue.submit(DropAsked(body.line, body.keep, _CAUSE)))
+        return carried_out(await self._server.submit(DropAsked(body.line, body.keep, _CAUSE)))
 
     async def compare(self, request: Request) -> Answer:
         """Return the differences of a mod's shadows; 404 for an unknown mod."""
         mod = request.query.get("mod", "")
-        found = await self._lines.compared(mod)
+        found = await self._server.compared(mod)
         if found is None:
             raise Malformed("unknown_mod", f"no mod {mod!a} runs here", 404)
         return told({"mod": mod, "shadows": found})
@@ -99,7 +93,7 @@ class LinesApi:
     async def which(self, request: Request) -> Answer:
         """Return which version of a mod an agent gets, and why; 404 for an unknown mod."""
         agent, mod = request.query.get("agent", ""), request.query.get("mod", "")
-        found = self._lines.which(agent, mod)
+        found = self._server.which(agent, mod)
         if found is None:
             raise Malformed("unknown_mod", f"no mod {mod!a} runs here", 404)
         return told(found)

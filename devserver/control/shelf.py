@@ -7,37 +7,21 @@ read, adding and answering an agent this run's admin token.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
-
+from devserver.agent_network import AgentNetwork
 from devserver.control import bodies
 from devserver.control.bodies import LONGEST_TEXT, read
 from devserver.errors import DevServerError
-from devserver.market.shelf import Shelf
-from devserver.model.event import EventResponse
 from devserver.model.principal import Scope
-from devserver.network.asks import Asked, Asks, to_dict
-from devserver.transports.http.answers import Answer, told
+from devserver.network.asks import Asked, to_dict
+from devserver.transports.http.answers import Answer, refused, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
-
-
-class ShelfAsked(Protocol):
-    """The network, as this API needs it."""
-
-    @property
-    def shelf(self) -> Shelf: ...
-    @property
-    def asks(self) -> Asks: ...
-    def runs(self, mod_path: str) -> bool: ...
-    @property
-    def install(self) -> Callable[..., Awaitable[EventResponse]]: ...
 
 
 class ShelfApi:
     """The endpoints, over one network."""
 
-    def __init__(self, network: ShelfAsked) -> None:
+    def __init__(self, network: AgentNetwork) -> None:
         self._network = network
 
     def routes(self) -> tuple[Route, ...]:
@@ -59,7 +43,7 @@ class ShelfApi:
         try:
             return told(await self._network.shelf.facts(_text(request, "name")))
         except DevServerError as error:
-            return _refused("unknown_mod", str(error), 404)
+            return refused("unknown_mod", str(error), 404)
 
     async def asked(self, request: Request) -> Answer:
         """Show the mods that agents have asked for and that wait for a person."""
@@ -70,12 +54,12 @@ class ShelfApi:
         body = read(bodies.models.AnswerAsked, request)
         asked = self._network.asks.find(body.number)
         if asked is None or asked not in self._network.asks.waiting():
-            return _refused("unknown_number", f"nothing waits under the number {body.number}", 404)
+            return refused("unknown_number", f"nothing waits under the number {body.number}", 404)
         if body.answer == "yes":
             if asked.sha256 != body.sha256:
-                return _refused("other_sha256", "sha256 is not the one that was asked for and shown", 409)
+                return refused("other_sha256", "sha256 is not the one that was asked for and shown", 409)
             if not await self._runs(asked):
-                return _refused("not_added", f"{asked.name} does not run yet: add it first", 409)
+                return refused("not_added", f"{asked.name} does not run yet: add it first", 409)
         answered = self._network.asks.answer(body.number, added=body.answer == "yes")
         return told({} if answered is None else to_dict(answered))
 
@@ -87,7 +71,7 @@ class ShelfApi:
             body.name, version=body.version, sha256=body.sha256, config=body.config, approve=lambda facts: True
         )
         if not added.success:
-            return _refused(str((added.data or {}).get("code", "not_loaded")), added.message, 409)
+            return refused(str((added.data or {}).get("code", "not_loaded")), added.message, 409)
         return told({"message": added.message, **(added.data or {})})
 
     async def _runs(self, asked: Asked) -> bool:
@@ -103,7 +87,3 @@ def _text(request: Request, name: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise Malformed("bad_query", f"{name} has at most {LONGEST_TEXT} characters")
     return text
-
-
-def _refused(code: str, sentence: str, status: int) -> Answer:
-    return told({"code": code, "message": sentence, "error_message": sentence}, status)

@@ -58,30 +58,16 @@ RECORDED = Bound(
     fair=0,
     beyond="the oldest goes first; a question about a dropped one is told so",
 )
-RELOADS = Bound(
-    "reloads",
-    "the latest reloads, for `oa-dev wait` and the page",
-    each=4 * MIB,
-    most=4 * MIB,
-    fair=0,
-    beyond="the oldest goes first; its number is missing",
-)
-FACTS = Bound(
-    "facts",
-    "the latest facts, for the page",
-    each=2 * MIB,
-    most=2 * MIB,
-    fair=0,
-    beyond="the oldest goes first; its number is missing",
-)
-LOGS = Bound(
-    "log lines",
-    "the latest log lines of mods and libraries, for the page",
-    each=2 * MIB,
-    most=2 * MIB,
-    fair=0,
-    beyond="the oldest goes first; its number is missing",
-)
+
+
+def _latest(name: str, keeps: str, most: int) -> Bound:
+    """Return the bound of rows with numbers, which all have one owner."""
+    return Bound(name, keeps, each=most, most=most, fair=0, beyond="the oldest goes first; its number is missing")
+
+
+RELOADS = _latest("reloads", "the latest reloads, for `oa-dev wait` and the page", 4 * MIB)
+FACTS = _latest("facts", "the latest facts, for the page", 2 * MIB)
+LOGS = _latest("log lines", "the latest log lines of mods and libraries, for the page", 2 * MIB)
 IDENTITIES = Bound(
     "identities",
     "ids and metadata of registered agents",

@@ -10,15 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from devserver.agent_network import AgentNetwork
 from devserver.control.control import Control, ControlApi
 from devserver.control.desk import Desk, DeskApi
 from devserver.control.feed import FeedApi
 from devserver.control.hosts import HostsApi
-from devserver.control.lines import LinesApi, LinesAsked, Submits
+from devserver.control.lines import LinesApi, LinesAsked
 from devserver.control.page import PageApi
 from devserver.control.receipts import ReceiptsApi
 from devserver.control.replays import ReplayApi, Replayer
-from devserver.control.shelf import ShelfApi, ShelfAsked
+from devserver.control.shelf import ShelfApi
 from devserver.model.principal import Scope
 from devserver.network.audit import Audit
 from devserver.server.studio import studio_routes
@@ -33,7 +34,7 @@ from devserver.transports.inbound import Joining, ServedNetwork
 NEW_AGENTS_PER_MINUTE = 64
 
 
-class Served(Desk, LinesAsked, Submits, Protocol):
+class Served(Desk, LinesAsked, Protocol):
     """The server, as its own routes need it."""
 
 
@@ -85,7 +86,7 @@ def make_app(
 
 def own_routes(
     server: Served,
-    network: ShelfAsked,
+    network: AgentNetwork,
     *,
     views: LiveViews,
     replaying: Replayer,
@@ -101,7 +102,7 @@ def own_routes(
         *ReplayApi(replaying).routes(),
         *ShelfApi(network).routes(),
         *page.routes(),
-        *LinesApi(server, server).routes(),
+        *LinesApi(server).routes(),
         *hosts.routes(),
         *(() if studio is None else studio_routes(studio)),
     )

@@ -14,8 +14,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -27,15 +28,15 @@ from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
 from devserver.loader.installed import InstalledCode
 from devserver.loader.reads import read_by
+from devserver.model import logs
 from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import AgentSeen, Fact, Ignored, ModRunning, Notice, PlanDone, Ready
-from devserver.model.logs import level as current_level
-from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES, mod_id_of
 from devserver.model.principal import ADMIN
 from devserver.model.split import main_of
+from devserver.server import studio
 from devserver.server.app import make_app, own_routes
 from devserver.server.before import Before
 from devserver.server.contracts import Contracts
@@ -61,8 +62,6 @@ from devserver.server.shown_events import ShownEvents
 from devserver.server.sockets import listening_sockets, port_holder, url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
-from devserver.server.studio import PATH as STUDIO
-from devserver.server.studio import studio_build, why_none
 from devserver.server.views import LiveViews
 from devserver.server.warnings import warn_of_blocked
 from devserver.server.watchdog import Watchdog
@@ -77,6 +76,7 @@ _SHOWN_AGAIN = (
     "a link to the dashboard was opened a second time: it admits once, and the second tab was refused. Key o opens"
     " another tab. If you did not click it twice, someone has read the link in your terminal or its log"
 )
+_MOD_EXITS = "a task of a mod asked the process to end ({!r}); only that task has ended"
 _SECOND_INTERRUPT = 130
 _REST_AFTER = 1.0
 
@@ -120,14 +120,14 @@ class Server:
         self._url = url_of(heard[-1])
         self._earlier_ports: tuple[int, ...] = () if before is None else before.values["server"]["ports"]
         self._address = (config.host, config.port)
-        self._asks = 0
+        self._is_asked = False
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
         self._exposure = Exposure.of(options.allow_host, options.path.resolve().parent)
         hidden = tuple(filter(None, (self._exposure.join_token,)))
         self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
-        self._home = LoopThread("oa-dev mods", self._exit_requested)
+        self._home = LoopThread("oa-dev mods", lambda request: self.tell(Notice(_MOD_EXITS.format(request))))
         self._network = self._make_network(config)
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
@@ -252,7 +252,7 @@ class Server:
         if "contract" in before.values["server"]:
             self.contracts.unpack(before.values["server"]["contract"])
         self.saves.paused = before.values["server"]["paused"]
-        self.set_log_level(before.values["server"]["log_level"])
+        logs.set_level(before.values["server"]["log_level"])
 
     async def run(self) -> int:
         """Start, serve until asked to stop, end."""
@@ -294,18 +294,9 @@ class Server:
         await self._network.initialize()
         await self.hosting.open()
         garbage.end_start()
-        self._begin(self._settle_garbage())
-        await self._announce_ready()
-
-    async def _settle_garbage(self) -> None:
         # Until then lasting objects come, agents among them.
-        await asyncio.sleep(60)
-        garbage.settle()
-
-    async def _import_the_rest(self) -> None:
-        # Agents that waited for a restart are answered first; later no save and no command waits for it.
-        await asyncio.sleep(_REST_AFTER)
-        await run_in_thread(import_rest)
+        self._begin(_later(60.0, garbage.settle))
+        await self._announce_ready()
 
     async def _announce_ready(self) -> None:
         if self._files.are_ours:
@@ -329,7 +320,8 @@ class Server:
             for path in sorted(self._network.engine.restarts.unloaded):
                 words = f"{mod_id_of(path)} stays unloaded, as before; oa-dev load {path} brings it back"
                 self.tell(Notice(words, calm=True))
-            self._begin(self._import_the_rest())
+            # Agents that waited for a restart are answered first; later no save and no command waits for it.
+            self._begin(_later(_REST_AFTER, partial(run_in_thread, import_rest)))
         # After a restart in place it goes on, unless a person has ended it.
         if self._options.record and before is None:
             self._begin(self._record())
@@ -354,9 +346,9 @@ class Server:
         if self._options.open_page and not self._options.supervised.crashes:
             self._begin(self._keys.open_page())
         if self._studio is not None:
-            self.tell(Notice(f"Studio: {self._url}{STUDIO}", calm=True))
+            self.tell(Notice(f"Studio: {self._url}{studio.PATH}", calm=True))
         elif self._has_no_studio:
-            self.tell(Notice(why_none()))
+            self.tell(Notice(studio.why_none()))
         if crashes := self._options.supervised.crashes:
             self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
@@ -376,6 +368,9 @@ class Server:
 
     def _ready(self) -> Ready:
         network = self._network
+        # A link that opens the dashboard is for a person alone: logs are kept.
+        is_person = self._face.keys is not None
+        once = address_once(self._url, self._tickets.make(math.inf)) if is_person else ""
         return Ready(
             url=self._url,
             mods=tuple(ModRunning(g.mod_id, g.mod_path, g.number) for g in network.engine.registry.live),
@@ -385,21 +380,14 @@ class Server:
             disabled=sum(not each.enabled for each in network.config.mods),
             watcher=self._watch.kind if self._options.watch else "",
             name=network.network_name,
-            page=self._page_shown,
+            page=once or address_shortened(self._url, self._token),
             exposed=bool(self._options.allow_host),
             hosts=self.hosting.started,
         )
 
-    @property
-    def _page_shown(self) -> str:
-        """Return the dashboard's address: a link for a person, else one that lets no one in."""
-        if self._face.keys is None:
-            return address_shortened(self._url, self._token)
-        return address_once(self._url, self._tickets.make(math.inf))
-
     def _app(self) -> App:
         wanted = self._network.config.studio if self._options.studio is None else self._options.studio
-        self._studio = studio_build() if wanted else None
+        self._studio = studio.studio_build() if wanted else None
         self._has_no_studio = wanted and self._studio is None
         own = own_routes(
             self,
@@ -470,7 +458,7 @@ class Server:
             "ports": tuple({*self._earlier_ports, self._port()}),
             "views": self.views.pack(),
             "paused": self.saves.paused,
-            "log_level": current_level(),
+            "log_level": logs.level(),
             "terminal": self._face.keys.mode_before if self._face.keys is not None else None,
             "agents": self._agents.pack(),
             "session": session,
@@ -535,10 +523,6 @@ class Server:
         """End this run."""
         self._stop.set()
 
-    def set_log_level(self, level: str) -> None:
-        """Show log records from this level on."""
-        set_level(level)
-
     # What goes out
 
     def tell(self, fact: Fact) -> None:
@@ -558,9 +542,6 @@ class Server:
             return  # the last line counts them
         self.tell(AgentSeen(agent_id, came, transport))
 
-    def _exit_requested(self, request: BaseException) -> None:
-        self.tell(Notice(f"a task of a mod asked the process to end ({request!r}); only that task has ended"))
-
     async def _keep_presence(self) -> None:
         """Let go of agents that have been silent for longer than network.yaml allows."""
         while True:
@@ -571,12 +552,11 @@ class Server:
     # End
 
     def _asked_to_stop(self) -> None:
-        self._asks += 1
-        if self._asks == 1:
-            self.tell(Notice("stopping; Ctrl-C again ends it at once", calm=True))
-        if self._asks > 1:
+        if self._is_asked:
             self._face.close()
             os._exit(_SECOND_INTERRUPT)
+        self._is_asked = True
+        self.tell(Notice("stopping; Ctrl-C again ends it at once", calm=True))
         self._stop.set()
 
     async def _end(self) -> None:
@@ -585,18 +565,18 @@ class Server:
         leaving.begin()
         # Steps may block, as nothing else runs here now: that is nothing to warn of in Python's development mode.
         asyncio.get_running_loop().slow_callback_duration = math.inf
-        summary = summary_of(self._network)
+        summary, forks = summary_of(self._network), self._options.forks
         await _cancelled(*self._tasks)
         await Ending(self._network, self._home, self._http, self.tell).run(
             (
                 ("the agents of dev.agents", self._agents.end),
                 ("the other hosts", self.hosting.end),
-                ("the states that outlive a crash", self._end_kept),
+                ("the states that outlive a crash", self._kept.end if self._files.are_ours else _nothing),
                 ("the files in .oa-dev", self._files.end),
                 ("the contract", self.contracts.end),
                 ("the session", self.recording.end),
                 ("replay", self._replaying.end),
-                ("the fork server", self._end_forks),
+                ("the fork server", _nothing if forks is None else forks.end),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),
             )
@@ -604,13 +584,15 @@ class Server:
         self.tell(summary)
         leaving.all_told()
 
-    def _end_forks(self) -> None:
-        if self._options.forks is not None:
-            self._options.forks.end()
 
-    def _end_kept(self) -> None:
-        if self._files.are_ours:
-            self._kept.end()
+async def _later(seconds: float, do: Callable[[], Awaitable[None] | None]) -> None:
+    await asyncio.sleep(seconds)
+    if (work := do()) is not None:
+        await work
+
+
+def _nothing() -> None:
+    """End a part that this run does not have."""
 
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:

@@ -65,8 +65,8 @@ BOUNDS = {
 """What may grow with what agents do, and up to where."""
 
 
-FEW_KEYS = {"_content", "_names"}
-"""Caches without a size, by names that only we write: the files of the page, the fields of our facts."""
+FEW_KEYS = {"_content", "told_fields", "_form_of"}
+"""Caches without a size, by names that only we write: the files of the page, the fields and forms of our facts."""
 
 
 def own(thing: object) -> bool:
