@@ -219,7 +219,7 @@ def _check_mods(document: Document, network: Mapping[str, Any]) -> None:
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or mod_name_problem(name) is not None:
             continue
-        line = document.place_of(("network", "mods", number)).line
+        line = document.begin_of(("network", "mods", number))[0]
         if module_of(name) in first:
             lines = f"lines {first[module_of(name)]} and {line}"
             document.report(("network", "mods", number), f"the mod {name} is listed twice: {lines}")
@@ -304,14 +304,13 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
         loc: Loc = ("network", "mods", number)
         has_config = "config" in mod.model_fields_set and document.described((*loc, "config")) != "null"
         written = (*loc, "config") if has_config else loc
-        named = document.place_of((*loc, "name"))
         yield ModSpec(
             mod.name,
             mod.config,
             mod.enabled,
             mod.version,
-            line=document.place_of(loc).line,
-            named_at=(named.line, named.column),
+            line=document.begin_of(loc)[0],
+            named_at=document.begin_of((*loc, "name")),
             place_of=document.places_in(written),
             versions=versions_of(document, mod, loc),
             watch=tuple(mod.watch),

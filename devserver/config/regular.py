@@ -38,10 +38,14 @@ def read_regular(path: Path, limit: int) -> bytes | None:
     with open_regular(path) as handle:
         if handle is None:
             return None
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            data = stream.read(limit + 1)
+        size = os.fstat(handle).st_size
+        # One byte more than there is: the end is seen in the same call.
+        data = piece = os.read(handle, min(size, limit) + 1)
+        while piece and len(data) <= limit and len(data) != size:
+            piece = os.read(handle, limit + 1 - len(data))
+            data += piece
         if len(data) > limit:
-            raise TooLarge(path, limit, max(os.fstat(handle).st_size, len(data)))
+            raise TooLarge(path, limit, max(size, len(data)))
     return data
 
 

@@ -70,7 +70,7 @@ def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[An
         if label is None:
             document.report(place, f"{path_of(place)}.label is missing", f"no label can be made of {other}")
             continue
-        line = document.place_of(place).line
+        line = document.begin_of(place)[0]
         if str(label) in first:
             lines = f"lines {first[str(label)]} and {line}"
             document.report(place, f"the version {label} of {name} is listed twice: {lines}", "give it a label")
@@ -119,14 +119,13 @@ def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
         label = each.label or label_of_versions(each.version) or default_label(each.name or "")
         assert label is not None
         config, written = _config_of(each, mod, place)
-        named = document.place_of((*place, "name"))
         yield ModSpec(
             f"{module_of(mod.name)}@{label}",
             config,
             mod.enabled and each.enabled,
             each.version,
-            line=document.place_of(place).line,
-            named_at=(named.line, named.column),
+            line=document.begin_of(place)[0],
+            named_at=document.begin_of((*place, "name")),
             place_of=document.places_in(written),
             beside=_line(label, each, f"{module_of(mod.name)}@{label}"),
         )

@@ -145,6 +145,11 @@ class Document:
         key, value = self.node(loc)
         self.problems.append(self.source.node_problem(message, key if about_key and key else value, hint))
 
+    def begin_of(self, loc: Loc) -> tuple[int, int]:
+        """Return the line and column, from 1, of the value that `loc` leads to, or of the nearest around."""
+        mark = self.node(loc)[1].start_mark
+        return mark.line + 1, mark.column + 1
+
     def place_of(self, loc: Loc, about_key: bool = False) -> Frame:
         """Return the place of the value (or key) that `loc` leads to, or of the nearest around."""
         key, value = self.node(loc)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 BOUNDED = 0.010
 """Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
 
-_STARTING = (200_000, 50, 100)
-"""While a network starts nearly all new objects stay: collecting would take a tenth of it."""
+_STARTING = (1_000_000, 50, 100)
+"""While a network starts nearly all new objects stay, 300 of each mod: collecting would take a tenth of it."""
 _SELDOM = 50
 """With frozen mods, a full collection comes after so many middle ones: garbage is short-lived."""
 _PER_BLOCK = 1.2e-7

@@ -116,7 +116,7 @@ def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) ->
     model = _payload_model(handler, owner)
     if model is not None:
         return PayloadHandler(handler, model)
-    if not _takes_an_event(handler):
+    if not takes_one(handler):
         name = getattr(handler, "__name__", repr(handler))
         code = getattr(getattr(handler, "__func__", handler), "__code__", None)
         raise HandlerFault(
@@ -145,14 +145,14 @@ def _payload_model(handler: Callable[..., Any], owner: type) -> Any:
         try:
             annotation = eval(annotation, function.__globals__, dict(vars(owner)))
         except Exception as error:
-            if _takes_an_event(handler):
+            if takes_one(handler):
                 return None
             problem = f"{function.__qualname__}: cannot evaluate the annotation {annotation!r}: {error}"
             raise TypeError(problem) from error
     return annotation if is_model(annotation) else None
 
 
-def _takes_an_event(handler: Callable[..., Any]) -> bool:
+def takes_one(handler: Callable[..., Any]) -> bool:
     """Return whether a function can be called with one argument. Other callables count so."""
     function = getattr(handler, "__func__", handler)
     code = getattr(function, "__code__", None)

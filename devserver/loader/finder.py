@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,10 @@ from typing import Any
 
 from devserver.errors import ModRefused
 from devserver.loader import scope
-from devserver.loader.changes import recording
+from devserver.loader.changes import recording, recording_owner
 from devserver.loader.lines import candidates as candidates_of_line
 from devserver.loader.lines import line_of, plain_part
-from devserver.loader.modules import Loaded, LoadedModules, Text, bind_namespaces, compile_text
+from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
 from devserver.loader.named import Before, look
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
@@ -309,7 +309,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         running = self.execution()
         known = {} if running is None else running.entries
         if entry not in known:
-            known[entry] = self._roots.holds(Path(entry, "x"))
+            known[entry] = self._roots.holds_in(entry)
         return known[entry]
 
     def _is_added(self, entry: str) -> bool:
@@ -404,13 +404,14 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             running.executed[module.__name__] = loaded
             if (named := look(text.data, text.path, finder.workspace)) is not None:
                 running.named[module.__name__] = named
-        if package:
-            bind_namespaces(module)
         if module.__spec__ is not None:
             module.__spec__.loader_state = Scope(finder, loaded.changes.started, line_of(module.__name__))
         before = copy_context()
         try:
-            with recording(loaded.changes, self):
+            # Code without a name, as that of most packages, reaches nothing outside of its module; an outer
+            # recording has to hear of the module nevertheless.
+            is_inert = loaded.names <= _SELF_MADE and recording_owner() is None
+            with nullcontext() if is_inert else recording(loaded.changes, self):
                 exec(text.code, module.__dict__)
             finder.modules.note_context(loaded, _variables_set_since(before))
             spec = module.__spec__
@@ -427,6 +428,10 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             if importer is not None:
                 finder.modules.note_read(importer, text.path, text.digest)
             raise
+
+
+_SELF_MADE = frozenset({"__doc__"})
+"""Names that code has although its author has written none."""
 
 
 def _variables_set_since(before: Context) -> dict[ContextVar[Any], Any]:
@@ -488,8 +493,8 @@ def module_names_on_stack() -> Iterator[str]:
 def _candidates(fullname: str, entries: Sequence[str]) -> Iterator[tuple[Path, bool]]:
     last = fullname.rpartition(".")[2]
     for entry in entries:
-        yield Path(entry) / last / "__init__.py", True
-        yield Path(entry) / f"{last}.py", False
+        yield Path(entry, last, "__init__.py"), True
+        yield Path(entry, f"{last}.py"), False
 
 
 def _nobody_has(fullname: str) -> bool:

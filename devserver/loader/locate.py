@@ -184,6 +184,8 @@ def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
 def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
     """Return the place of a dotted name's part, found as Python does: no package is run."""
     folders = [str(roots.workspace)] if path is None else path
+    if folders and roots.is_inside(folders[0]) and (source := _source(part, folders[0])) is not None:
+        return source
     for folder in folders:
         _forget_listing(folder)
     found = PathFinder.find_spec(part, folders)
@@ -198,6 +200,16 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
         return importlib.util.find_spec(part) or found
     except ValueError:
         return found
+
+
+def _source(part: str, folder: str) -> ModuleSpec | None:
+    """Return the source of a part as the finder of watched modules looks for it, first of all: it asks the disk,
+    and Python would list the folder."""
+    base = os.path.join(folder, part)
+    for file, inside in ((os.path.join(base, "__init__.py"), [base]), (f"{base}.py", None)):
+        if os.path.isfile(file):
+            return importlib.util.spec_from_file_location(part, file, submodule_search_locations=inside)
+    return None
 
 
 def _forget_listing(folder: str) -> None:

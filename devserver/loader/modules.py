@@ -155,6 +155,8 @@ class LoadedModules:
         self._has_context = False
         self.tops: set[str] = set()
         """The first parts of the names of all watched modules so far."""
+        self._placed: set[str] = set()
+        """The names of all watched modules so far: what lies in a package is imported after it."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._ahead: dict[Path, Text] = {}
@@ -205,7 +207,10 @@ class LoadedModules:
             self.tops.add(name.partition(".")[0])
             loaded = Loaded(name, text.path, module, text, package=package, order=order)
             self._set(name, loaded)
-            return loaded
+        if package and name in self._placed:
+            bind_namespaces(module)
+        self._placed.add(name)
+        return loaded
 
     def put(self, entries: Mapping[str, Loaded | None]) -> None:
         """Make these entries the loaded ones; None removes a name."""
@@ -473,8 +478,6 @@ def unbind(name: str, module: Any) -> None:
 
 def bind_namespaces(package: ModuleType) -> None:
     """Give a fresh package the packages without a source that lie in it: they stay unexecuted."""
-    if not hasattr(package, "__path__"):
-        return
     inside = f"{package.__name__}."
     for name in [each for each in list(sys.modules) if each.startswith(inside)]:
         found = sys.modules.get(name)

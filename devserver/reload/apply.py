@@ -452,9 +452,12 @@ class Transaction:
                 candidate.note = await self._shop.give_state(candidate.new) or candidate.note
             also = self._shop.knowledge.watched_for(candidate.step.mod_path)
             starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source, also)
-            work = asyncio.ensure_future(starts)
-            doing = partial(self._words, "initialize()", [candidate])
-            await self.patience.wait(work, doing, partial(hooks.stack_of, work))
+            if hooks.has_initialize(candidate.new.instance):
+                work = asyncio.ensure_future(starts)
+                doing = partial(self._words, "initialize()", [candidate])
+                await self.patience.wait(work, doing, partial(hooks.stack_of, work))
+            else:
+                await starts
             if candidate.old is not None:
                 hooks.give_way(candidate.new.instance, candidate.old.instance)
             if candidate.step.action is Action.LOAD and (line is None or line.state is StateMode.EMPTY):

@@ -17,7 +17,7 @@ from devserver.live.registry import Registry
 from devserver.loader.environment import Environment
 from devserver.loader.locate import Located, locate, locate_line
 from devserver.loader.modules import LoadedModules
-from devserver.market.manifest import declared_in
+from devserver.market.manifest import completed, declared_in, manifest_beside
 from devserver.model.change import ConfigChanged, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.names import mod_id_of, module_of
@@ -34,6 +34,8 @@ _WORD = re.compile(rb"\w+")
 
 _DECLARING = (b"requires", b"# /// script")
 """Texts in each source that declares mods or packages."""
+_SAYING = (*_DECLARING, b"optional", b"version")
+"""Texts in each source that declares anything."""
 
 
 class Memory(Protocol):
@@ -75,7 +77,7 @@ class Declared:
                 if allowing is not None and not located.reloadable:
                     locate(code, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
                 file = located.file
-                declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
+                declared[module_of(path)] = _declared_in(file, read_bytes(file) or b"")
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
             except ModRefused as refused:
@@ -162,6 +164,13 @@ class Declared:
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
                     found[module_of(generation.mod_path)] = declared_in(text.path, text.data)
         return found
+
+
+def _declared_in(file: Path, data: bytes) -> Declarations:
+    """Return what a mod declares. A source without the names for it is not parsed: its load compiles it."""
+    if data.isascii() and not any(each in data for each in _SAYING):
+        return completed(Declarations(), manifest_beside(file))
+    return declared_in(file, data)
 
 
 def not_installed(line: str, roots: Roots, environment: Environment) -> ModNotFound:

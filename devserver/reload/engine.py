@@ -357,7 +357,7 @@ class Engine:
         outcomes = [held_outcome(hold, self.registry, self.locate.config_file) for hold in plan.holds]
         if outcomes:
             self.knowledge.hold(plan.holds, outcomes, situation)
-        self.locate.obey_allow_list(isinstance(trigger, LoadAsked) and not trigger.trusted)
+        self.locate.begin_plan(obey=isinstance(trigger, LoadAsked) and not trigger.trusted)
         pasts: list[Past] = []
         # The host that has planned it tells all agents.
         is_told_there = isinstance(trigger, PartAsked) and trigger.pact is not None

@@ -11,16 +11,17 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import islice, takewhile
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from devserver.config.json_schema import misfits_of
 from devserver.config.typed import MOST_TOLD, DoesNotFit, Misfit, fitted, is_model
 from devserver.errors import HookFailed, ModConfigError
 from devserver.live.generation import Generation, running
-from devserver.live.handlers import collect_handlers
+from devserver.live.handlers import collect_handlers, takes_one
 from devserver.live.loops import run_in_thread
 from devserver.live.overseer import frames_in, frames_of
 from devserver.loader.build import Build
@@ -60,7 +61,8 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     changes = ProcessChanges()
     try:
         takes_name = _takes_an_argument(mod_class)
-        with recording(changes, source_of(_written_in(mod_class))):
+        is_noted = _runs_own_code(mod_class)
+        with recording(changes, source_of(_written_in(mod_class))) if is_noted else nullcontext():
             instance = mod_class(mod_path) if takes_name else mod_class()
         adopt(instance, changes)
         return instance
@@ -77,7 +79,43 @@ def _written_in(mod_class: type[BaseMod]) -> str:
     return written.__module__
 
 
+class _Passing(BaseMod):
+    def __init__(self, mod_name: str = "") -> None:
+        super().__init__(mod_name)
+
+
+_SET = frozenset({*vars(BaseMod("any")), "__new__", "__setattr__", "__getattribute__"})
+"""What a class may have in the way of `BaseMod`, which sets plain attributes."""
+
+
+def _runs_own_code(mod_class: type[BaseMod]) -> bool:
+    """Return whether making an instance runs code of a mod that may change anything. A constructor that only
+    passes its name on changes nothing, and many mods have no other."""
+    others = [each for each in mod_class.__mro__ if each not in (BaseMod, object)]
+    if not _is_called_plainly(mod_class) or not all(_SET.isdisjoint(vars(each)) for each in others):
+        return True
+    init: Any = mod_class.__init__
+    if init is BaseMod.__init__:
+        return False
+    is_direct = mod_class.__bases__ == (BaseMod,) and type(init) is FunctionType and "super" not in init.__globals__
+    return not is_direct or _code(init) != _code(_Passing.__init__)
+
+
+def _code(function: Any) -> tuple[bytes, tuple[str, ...], int]:
+    code = function.__code__
+    return code.co_code, code.co_names, code.co_argcount
+
+
+def _is_called_plainly(mod_class: type[BaseMod]) -> bool:
+    return mod_class.__new__ is BaseMod.__new__ and type(mod_class).__call__ is type.__call__
+
+
 def _takes_an_argument(mod_class: type[BaseMod]) -> bool:
+    init: Any = mod_class.__init__
+    is_plain = type(init) is FunctionType and not vars(init) and not hasattr(mod_class, "__signature__")
+    if is_plain and _is_called_plainly(mod_class):
+        # The same in a hundredth of the time.
+        return takes_one(MethodType(init, mod_class))
     try:
         inspect.signature(mod_class).bind("name")
     except TypeError:
@@ -127,21 +165,27 @@ async def initialize(
     returns False, takes longer than `limit` seconds, or asks the process to end; otherwise its own
     exception.
     """
-    reads, instance = DataReads(is_source), generation.instance
+    reads, instance, answer = DataReads(is_source), generation.instance, True
     watched = (*_watched_by(generation), *also)
     if generation.manifest is not None:
         watched = (*watched, *generation.manifest.files)
     # Before it runs: what is written meanwhile may not be what it reads.
     named = sources_now(path for path in watched if is_source(path))
     try:
-        with reads.recording():
-            answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
+        if has_initialize(instance):
+            with reads.recording():
+                answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
     finally:
         # Also of a failed attempt: another content may mend it.
         generation.reads = {**named, **reads.found}
     if answer is False:
         raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
     generation.handlers = collect_handlers(instance)
+
+
+def has_initialize(instance: BaseMod) -> bool:
+    """Return whether a mod has an `initialize()` of its own: that of its base changes nothing."""
+    return getattr(instance.initialize, "__func__", None) is not BaseMod.initialize
 
 
 def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:

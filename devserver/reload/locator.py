@@ -35,9 +35,13 @@ class Locator:
         self._modules = modules
         self._environment = environment
         self._allow_list: tuple[str, ...] | None = None
+        self._packages: dict[str, list[str]] = {}
+        """The folders of the packages that mods lie in, found once for all steps of a plan."""
 
-    def obey_allow_list(self, obey: bool) -> None:
-        """Set whether the next steps may bring only mods that network.yaml and the lock allow."""
+    def begin_plan(self, *, obey: bool) -> None:
+        """Begin with the steps of a plan, which may bring any mod, or only those that network.yaml and the
+        lock allow (`obey`)."""
+        self._packages.clear()
         self._allow_list = (*allow_list(self._knowledge.config), *self._environment.mods) if obey else None
 
     def __call__(self, step: Step, former: Collection[Path] = ()) -> Located:
@@ -47,12 +51,12 @@ class Locator:
             admit(step.mod_path)
         # Only the path of a line has a label: other texts with an @ name no mod.
         path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
-        if (before := self._place_before(path, former)) is not None:
+        if former and (before := self._place_before(path, former)) is not None:
             return before
         try:
             if "@" in path:
                 return self._installed_line(path)
-            located = locate(path, self._roots, self._allow_list)
+            located = locate(path, self._roots, self._allow_list, packages=self._packages)
         except (ModNotFound, ModRefused) as fault:
             raise self.placed(fault, step.mod_path) from None
         is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver.sources.files import unrecorded
+
 if TYPE_CHECKING:
     from devserver.model.change import Digest
 
@@ -33,11 +35,12 @@ class Roots:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace.resolve()
+        self._inside = f"{os.path.normcase(self.workspace)}{os.sep}"
         self._folders: list[Path] = [self.workspace]
         self.asked: tuple[str, ...] = ()
         self._holding: dict[str, bool] = {}
         """By folder, whether it is a place for sources."""
-        self._inner: dict[Path, list[Path]] = {}
+        self._inner: dict[str, list[str]] = {}
         """By folder, itself and those above it that lie in a root."""
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
@@ -106,13 +109,18 @@ class Roots:
     def holds(self, path: Path) -> bool:
         """Return whether `path`, links followed, is a place for sources: below a root, not ours,
         not installed, not hidden."""
-        real = os.path.realpath(path)
-        folder, name = os.path.split(real)
+        return self._holds_name(*os.path.split(_real(path)))
+
+    def holds_in(self, folder: str) -> bool:
+        """Return whether a folder is a place for sources of any name, as `holds`."""
+        return self._holds_name(_real(folder), "x")
+
+    def _holds_name(self, folder: str, name: str) -> bool:
         if name in _TELLING or name.startswith(".") or (self._installed and Path(folder) in self._installed):
-            return self._holds(Path(real))
+            return self._holds(Path(folder, name))
         known = self._holding.get(folder)
         if known is None:
-            known = self._holding[folder] = self._holds(Path(real))
+            known = self._holding[folder] = self._holds(Path(folder, name))
         return known
 
     def _holds(self, real: Path) -> bool:
@@ -146,14 +154,16 @@ class Roots:
         written: files and folders of the workspace that are world-writable, or that belong to
         another user than us and root.
         """
-        real = Path(os.path.realpath(path))
-        if path.is_relative_to(self.workspace) and not real.is_relative_to(self.workspace):
+        # As texts: each module that is imported is looked at, and objects of paths take longer than the system.
+        real = _real(path)
+        if self.is_inside(path) and not self.is_inside(real):
             return "resolves outside the workspace through a link; remove the link, or list the real package"
-        folders = self._inner.get(real.parent)
+        folder = os.path.dirname(real)
+        folders = self._inner.get(folder)
         if folders is None:
-            above, roots = real.parents, self._folders
-            folders = [each for each in above if any(root in each.parents for root in roots)]
-            self._inner[real.parent] = folders
+            above, roots = Path(real).parents, {*map(str, self._folders)}
+            outer = next((n for n in range(len(above) - 1, -1, -1) if str(above[n]) in roots), 0)
+            folders = self._inner[folder] = [*map(str, above[:outer])]
         for each in (real, *folders):
             try:
                 found = os.stat(each)
@@ -161,10 +171,14 @@ class Roots:
                 return None
             # With the sticky bit only the owner of a file can replace it.
             if found.st_mode & stat.S_IWOTH and not (each != real and found.st_mode & stat.S_ISVTX):
-                return f"{each.name} is writable by every user of this machine (chmod o-w)"
+                return f"{os.path.basename(each)} is writable by every user of this machine (chmod o-w)"
             if hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0):
-                return f"{each.name} belongs to another user"
+                return f"{os.path.basename(each)} belongs to another user"
         return None
+
+    def is_inside(self, path: Path | str) -> bool:
+        """Return whether a path names a place in the workspace, wherever links lead."""
+        return f"{os.path.normcase(path)}{os.sep}".startswith(self._inside)
 
     def judged(self, path: Path, digest: Digest | None) -> Digest | None:
         """Return the digest of a path's content, or REFUSED for a source that must not run."""
@@ -203,3 +217,21 @@ class Roots:
         if known is None:
             known = self._environments[folder] = (folder / "pyvenv.cfg").is_file()
         return known
+
+
+def _real(path: Path | str) -> str:
+    """Return a path with its links followed, as `os.path.realpath`: Linux knows it of an open file, and need not
+    be asked folder by folder."""
+    try:
+        with unrecorded():
+            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (OSError, AttributeError):
+        return os.path.realpath(path)
+    try:
+        real = os.readlink(f"/proc/self/fd/{handle}")
+    except OSError:
+        real = ""
+    finally:
+        os.close(handle)
+    # A file that was just deleted is called so.
+    return os.path.realpath(path) if not real.startswith("/") or real.endswith(" (deleted)") else real

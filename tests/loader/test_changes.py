@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from devserver.live.generation import activity
-from devserver.loader.changes import ProcessChanges, Stepwise, recording
+from devserver.loader.changes import ProcessChanges, Stepwise, changes_of, recording
+from devserver.mod import BaseMod
+from devserver.reload import hooks
 from tests.loader.conftest import Workshop
 
 GUARDS: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -178,3 +180,78 @@ async def test_a_timer_that_arms_itself_ends_with_its_code(workshop: Workshop) -
         if isinstance(each, threading.Timer):
             each.join(10)
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+
+
+async def test_what_code_leaves_in_a_package_without_code_is_taken_back(workshop: Workshop) -> None:
+    """The empty package itself is not watched while it runs; what others put into it is theirs."""
+    (workshop.folder / "holder").mkdir()
+    (workshop.folder / "holder" / "__init__.py").write_text("")
+    workshop.write("entry", "import holder\nclass Kept: pass\nholder.kept = Kept\n")
+    workshop.build(entry="entry").keep()
+    holder = sys.modules["holder"]
+    assert holder.kept.__module__ == "entry"
+    workshop.write("entry", "import holder\nX = 2\n")
+    workshop.build("entry", entry="entry").keep()
+    assert sys.modules["holder"] is holder and not hasattr(holder, "kept")
+
+
+class Registers(BaseMod):
+    def __init__(self, mod_name: str = "") -> None:
+        super().__init__(mod_name)
+        os.environ["TRUTH_MADE"] = "1"
+
+
+class Watches(BaseMod):
+    def __setattr__(self, name: str, value: object) -> None:
+        os.environ["TRUTH_MADE"] = "1"
+        super().__setattr__(name, value)
+
+
+class Middle(BaseMod):
+    def __init__(self, mod_name: str = "", *more: str) -> None:
+        os.environ["TRUTH_MADE"] = "1"
+
+
+class Below(Middle):
+    def __init__(self, mod_name: str = "") -> None:
+        super().__init__(mod_name)
+
+
+@pytest.mark.parametrize("mod_class", [Registers, Watches, Middle, Below])
+def test_what_making_an_instance_changes_is_taken_back(mod_class: type[BaseMod]) -> None:
+    """Whether its constructor, what it sets, or a class below does it."""
+    instance = hooks.make_instance(mod_class, "mods.a")
+    assert os.environ["TRUTH_MADE"] == "1"
+    changes_of(instance).end()
+    assert "TRUTH_MADE" not in os.environ
+
+
+class Plain(BaseMod):
+    """Has no constructor."""
+
+
+class Passing(BaseMod):
+    def __init__(self, mod_name: str = "passing") -> None:
+        super().__init__(mod_name)
+
+
+class Nameless(BaseMod):
+    def __init__(self) -> None:
+        super().__init__("own")
+
+
+class Demanding(BaseMod):
+    def __init__(self, mod_name: str, *, key: str) -> None:
+        super().__init__(mod_name)
+
+
+@pytest.mark.parametrize(
+    ("mod_class", "name"), [(Plain, "mods.a"), (Passing, "mods.a"), (Nameless, "own"), (Demanding, None)]
+)
+def test_a_constructor_gets_the_name_where_it_takes_one(mod_class: type[BaseMod], name: str | None) -> None:
+    """As `inspect.signature` says it, which takes a hundred times as long."""
+    if name is None:
+        with pytest.raises(TypeError):
+            hooks.make_instance(mod_class, "mods.a")
+    else:
+        assert hooks.make_instance(mod_class, "mods.a").mod_name == name
