@@ -12,7 +12,7 @@ import inspect
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -583,10 +583,12 @@ class AgentNetwork:
             return False
         self._enter(event)
         answer = self._before_mods(event, principal)
-        if answer is None:
+        if answer is not None:
+            done(self._seen(event, answer), None)
+        elif self._dispatcher.far is None:
             self._home.begin(partial(self._ended, event, done), self._dispatcher.process, event)
         else:
-            done(self._seen(event, answer), None)
+            self._dispatcher.far.take(event, partial(self._ended, event, done))
         return True
 
     def _ended(self, event: Event, done: Done, answer: EventResponse | None, error: BaseException | None) -> None:
@@ -657,7 +659,7 @@ class AgentNetwork:
     def join(self, others: Others, bring: Callable[[Event, tuple[Agent, ...]], None]) -> None:
         """Be one host of several from now on. `bring` takes an event to agents of others, without a wait."""
         self._others = others
-        self._dispatcher.join(others)
+        self._dispatcher.join(others, self._home)
         self.directory.send_away = bring
 
     @property
@@ -665,9 +667,9 @@ class AgentNetwork:
         """Whether `all_loaded` would wait for nothing."""
         return not self._start_gate.shut
 
-    def serve(self, asked: AskedElsewhere, done: Done) -> None:
-        """Ask mods of this host on behalf of another one, and have `done` called with their reply."""
-        self._home.begin(done, self._dispatcher.serve, asked)
+    def serve(self, calls: Sequence[tuple[Done, AskedElsewhere]]) -> None:
+        """Ask mods of this host on behalf of another one, and have each `done` called with their reply."""
+        self._home.begin_all(self._dispatcher.serve, calls)
 
     async def all_loaded(self) -> None:
         """Wait until the mods of a start, or of before a restart in place, are loaded: what is asked of

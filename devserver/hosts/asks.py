@@ -10,23 +10,21 @@ JSON each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from devserver.errors import DevServerError
 from devserver.hosts.bundles import Bundles
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
-from devserver.hosts.work import Work, whole_number
-from devserver.model.encoding import to_json
+from devserver.hosts.wire import PING, Head, ask_from, ask_of, head_from, head_of, numbered, reply_from, reply_of
+from devserver.hosts.work import Work
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import ErrorFacts
 from devserver.network.others import HOST_LOST, Asked, Reply
-from devserver.transports.strict import Malformed, parse_object
+from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 5.0
 """How long an event waits for a host that is away, or for the engine."""
@@ -39,23 +37,24 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """How many seconds an ask without a reply waits before it is sent again: at first, doubled each time, and at most. Its
 reply may be lost with the connection of the host that has answered, which the asker does not notice."""
 _MOST_SERVED = 4000
-_MOST_MODS = 1000
-_REQUESTS = "system."
-_NOTICES = "system.notification."
 
-Serve = Callable[[Asked, int, Callable[[Reply], None]], None]
-"""Has mods asked, once this host has seen that revision of the agents' bucket, and tells their reply once."""
+Serving = tuple[Asked, Callable[[Reply], None]]
+"""An ask that is answered, and what is told its reply, once."""
+Serve = Callable[[Sequence[Serving], int], None]
+"""Has mods asked, once this host has seen that revision of the agents' bucket: asks of one head, in order."""
+Told = Callable[[Reply | None, DevServerError | None], None]
+"""Told once what came of an ask: its reply, or why there is none."""
 
 
 @dataclass(slots=True)
 class _Asking:
-    """An ask on its way. `run`: that of the host when it was sent; `bundle`: the number of its message; `next`: when it
-    is sent again."""
+    """An ask on its way. `again`: the head of a repeat, which that run of the host alone answers; `bundle`: the number
+    of its message; `next`: when it is sent again."""
 
     host: str
-    values: Mapping[str, Any]
-    run: str
-    reply: asyncio.Future[Mapping[str, Any]]
+    again: bytes
+    line: bytes
+    told: Told
     bundle: int = 0
     next: float = 0.0
     pause: float = _FIRST_PAUSE
@@ -120,51 +119,72 @@ class Asks:
         """Ask mods of a host. Never raises: a failure is an answer with its code. `still`: whether they sit there; an
         ask that waits for the host while they do not any more ends with stale_seat."""
         event = asked.event
-        self._number += 1
-        values = _asked_to_dict(asked, self._seen(), self._number)
-        data = to_json(values)
-        if len(data) > self._link.most_bytes > 0:
-            words = f"{event.event_name} has {len(data)} bytes, and hosts send each other {self._link.most_bytes}"
-            return _failed(event, "too_large", words)
         if self.in_flight.get(host, 0) >= MOST_IN_FLIGHT:
             return _failed(event, "host_busy", f"{MOST_IN_FLIGHT} events wait for host {host} already; send again")
         self.in_flight[host] = self.in_flight.get(host, 0) + 1
         try:
-            return await self._ask(host, event, values, data=data, still=still)
+            return await self._ask(host, asked, still)
         finally:
             self.in_flight[host] -= 1
 
-    async def _ask(
-        self, host: str, event: Event, values: Mapping[str, Any], *, data: bytes, still: Callable[[], bool]
-    ) -> Reply:
-        loop = asyncio.get_running_loop()
+    def begin_to_ask(self, host: str, asked: Asked, told: Callable[[Reply | None], None]) -> bool:
+        """Do the same without a task, and tell the reply; None where the host has gone, and has not been asked. False,
+        with nothing done, where something is to be waited for."""
+        if self.held or self.in_flight.get(host, 0) >= MOST_IN_FLIGHT or not self._can_ask(host):
+            return False
+        if not self._send_ask(host, asked, partial(self._ended, host, asked.event, told)):
+            return False
+        self.in_flight[host] = self.in_flight.get(host, 0) + 1
+        return True
+
+    def _ended(
+        self,
+        host: str,
+        event: Event,
+        told: Callable[[Reply | None], None],
+        reply: Reply | None,
+        error: DevServerError | None,
+    ) -> None:
+        self.in_flight[host] -= 1
+        told(reply if error is None or isinstance(error, NoHost) else self._lost(host, event, error))
+
+    def _can_ask(self, host: str) -> bool:
+        return self._link.connected and self._members.alive(host)
+
+    async def _ask(self, host: str, asked: Asked, still: Callable[[], bool]) -> Reply:
+        loop, event = asyncio.get_running_loop(), asked.event
         end = loop.time() + self.hold_seconds
         while True:
-            is_there = self._link.connected and self._members.alive(host) and loop.time() < end
+            is_there = self._can_ask(host) and loop.time() < end
             problem = "" if is_there else await self._come(host, end, still)
             if not still():
                 return _failed(event, "stale_seat", f"host {host} does not run it any more; send again")
             if problem:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
+            replied: asyncio.Future[Reply] = loop.create_future()
+            if not self._send_ask(host, asked, partial(_settle, replied)):
+                words = f"{event.event_name} has more than the {self._link.most_bytes} bytes that hosts send each other"
+                return _failed(event, "too_large", words)
             try:
-                return await self._reply(event, host, await self._request(host, values, data))
+                return await replied
             except NoHost:
                 # Its heartbeat was heard a moment ago: it ends, or comes back.
                 await asyncio.sleep(0.05)
             except (EngineAway, NoAnswer) as error:
-                self.unknown += 1
-                words = (
-                    f"{error}; host {host} may have handled {event.event_name}: send it again with the same event_id"
-                )
-                return _failed(event, HOST_LOST if self._link.connected else "engine_away", words)
+                return self._lost(host, event, error)
+
+    def _lost(self, host: str, event: Event, error: DevServerError) -> Reply:
+        self.unknown += 1
+        words = f"{error}; host {host} may have handled {event.event_name}: send it again with the same event_id"
+        return _failed(event, HOST_LOST if self._link.connected else "engine_away", words)
 
     async def _come(self, host: str, end: float, still: Callable[[], bool]) -> str:
         """Wait until a host can be asked; why it cannot, in words."""
         loop = asyncio.get_running_loop()
         self.held += 1
         try:
-            while still() and not (self._link.connected and self._members.alive(host)):
+            while still() and not self._can_ask(host):
                 left = end - loop.time()
                 if left <= 0:
                     if not self._link.connected:
@@ -179,23 +199,24 @@ class Asks:
             self.held -= 1
         return "" if loop.time() < end else f"host {host} does not answer; send again"
 
-    async def _request(self, host: str, values: Mapping[str, Any], data: bytes) -> Mapping[str, Any]:
-        """Send an ask, and wait for its reply. Raises NoHost, NoAnswer, EngineAway."""
-        loop, member = asyncio.get_running_loop(), self._members.all.get(host)
-        asking = _Asking(host, values, "" if member is None else member.run, loop.create_future())
-        asking.next = loop.time() + asking.pause
-        asking.bundle = self._questions.add(host, data)
-        self._asking[values["number"]] = asking
-        try:
-            return await asking.reply
-        finally:
-            del self._asking[values["number"]]
+    def _send_ask(self, host: str, asked: Asked, told: Told) -> bool:
+        """Have an ask sent; False where it is larger than hosts send."""
+        self._number += 1
+        seen, member = self._seen(), self._members.all.get(host)
+        head, line = head_of(asked, seen), ask_of(asked, self._number)
+        if len(head) + len(line) >= self._link.most_bytes > 0:
+            return False
+        again = head_of(asked, seen, "" if member is None else member.run)
+        asking = self._asking[self._number] = _Asking(host, again, line, told)
+        asking.next = asyncio.get_running_loop().time() + asking.pause
+        asking.bundle = self._questions.add(host, head, line)
+        return True
 
     async def _send(self, host: str, data: bytes, bundle: int) -> None:
         try:
             await self._link.publish(self._names.ask(host), data, reply=f"{self._inbox}.{bundle}")
         except EngineAway as error:
-            self._fail(bundle, error)
+            self._fail(error, bundle=bundle)
 
     async def _keep_asking(self) -> None:
         """Ask again what has no reply yet: to that run of the host alone, the next one would not know the ask."""
@@ -203,15 +224,15 @@ class Asks:
         while True:
             await asyncio.sleep(_FIRST_PAUSE / 4)
             now = loop.time()
-            for each in tuple(self._asking.values()):
-                if now < each.next or each.reply.done():
+            for number, each in tuple(self._asking.items()):
+                if now < each.next:
                     continue
                 each.pause = min(2 * each.pause, _LONGEST_PAUSE)
                 each.next, each.waited = now + each.pause, each.waited + each.pause
                 if each.waited > _LONGEST_SECONDS:
-                    each.reply.set_exception(NoAnswer("no answer in time"))
+                    self._end(number, None, NoAnswer("no answer in time"))
                     continue
-                data = to_json({**each.values, "again": each.run})
+                data = b"%b\n%b" % (each.again, each.line)
                 try:
                     # A repeat that does not come to the host says nothing of what came before: in no bundle.
                     await self._link.publish(self._names.ask(each.host), data, reply=f"{self._inbox}.0")
@@ -221,95 +242,118 @@ class Asks:
     async def _replied(self, message: Message) -> None:
         bundle = message.subject.removeprefix(f"{self._inbox}.")
         if message.headers.get("Status") == "503" and bundle != "0":
-            self._fail(int(bundle), NoHost("no host answers there"))
-        for line in message.data.splitlines():
-            try:
-                values = parse_object(line, ours=True)
-            except Malformed:
-                continue  # it is asked again
-            asking = self._asking.get(whole_number(values.get("number")))
-            if asking is not None and not asking.reply.done():
-                asking.reply.set_result(values)
-
-    def _fail(self, bundle: int, error: DevServerError) -> None:
-        for each in self._asking.values():
-            if each.bundle == bundle and not each.reply.done():
-                each.reply.set_exception(error)
-
-    async def _reply(self, event: Event, host: str, values: Mapping[str, Any]) -> Reply:
-        try:
-            reply = _reply_from(values)
-        except (ValueError, TypeError, LookupError) as error:
-            return _failed(event, "bad_reply", f"host {host} answered what cannot be read: {error}")
+            self._fail(NoHost("no host answers there"), bundle=int(bundle))
+            return
+        seen, *lines = message.data.splitlines()
         # What its mods did before they answered is known here, too: a channel, a member of it.
-        if (seen := whole_number(values.get("seen"))) > self._seen():
-            await self._until(seen)
-        return reply
+        later = int(seen) if seen.isdigit() else 0
+        if later > self._seen():
+            self._again.begin(self._read_later(lines, later))
+        else:
+            self._read(lines)
+
+    async def _read_later(self, lines: Sequence[bytes], seen: int) -> None:
+        await self._until(seen)
+        self._read(lines)
+
+    def _read(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            try:
+                number, values = numbered(line)
+            except (Malformed, ValueError):
+                continue  # it is asked again
+            try:
+                reply = reply_from(values)
+            except (ValueError, TypeError) as error:
+                reply = Reply(_refusal("bad_reply", f"a host answered what cannot be read: {error}"))
+            self._end(number, reply, None)
+
+    def _end(self, number: int, reply: Reply | None, error: DevServerError | None) -> None:
+        """Tell what came of an ask, if it has not ended before."""
+        asking = self._asking.pop(number, None)
+        if asking is None:
+            return
+        try:
+            asking.told(reply, error)
+        except Exception as raised:
+            # Others of its message are still to be told.
+            asyncio.get_running_loop().call_exception_handler({"message": "a reply was not taken", "exception": raised})
+
+    def _fail(self, error: DevServerError, *, host: str = "", bundle: int = 0) -> None:
+        """End the asks to a host, or of a message, or all."""
+        for number, each in tuple(self._asking.items()):
+            if host in ("", each.host) and bundle in (0, each.bundle):
+                self._end(number, None, error)
 
     def _host_gone(self, member: Member, silent: float) -> None:
-        self._lose(member.host, f"host {member.host} was lost")
+        self._fail(NoAnswer(f"host {member.host} was lost"), host=member.host)
 
     def _host_came(self, member: Member, away: float | None) -> None:
         if away is not None:
-            self._lose(member.host, f"host {member.host} was started again")
+            self._fail(NoAnswer(f"host {member.host} was started again"), host=member.host)
         self._news.set()
 
     def _engine_gone(self) -> None:
-        self._lose("", "the engine is unreachable")
+        self._fail(NoAnswer("the engine is unreachable"))
 
     async def _engine_back(self, seconds: float) -> None:
         self._news.set()
-
-    def _lose(self, host: str, why: str) -> None:
-        for each in self._asking.values():
-            if host in ("", each.host) and not each.reply.done():
-                each.reply.set_exception(NoAnswer(why))
 
     # Answering
 
     async def _heard(self, message: Message) -> None:
         # An answer goes to inboxes alone: the asker could name any subject as its own.
-        if message.reply.startswith("_INBOX_"):
-            for line in message.data.splitlines():
-                self._take(line, message.reply)
+        if not message.reply.startswith("_INBOX_"):
+            return
+        first, *lines = message.data.splitlines() or (b"",)
+        if first == PING:
+            self._answers.add(message.reply, PING, b"")
+            return
+        try:
+            head = head_from(first)
+        except (Malformed, ValueError, TypeError) as error:
+            self._tell(Reply(_refusal("bad_ask", f"the asks cannot be read: {error}")), (message.reply, 0))
+            return
+        found = (self._take(head, line, message.reply) for line in lines)
+        if serving := [each for each in found if each is not None]:
+            self._serve(serving, head.seen)
 
-    def _take(self, line: bytes, to: str) -> None:
-        """Have one ask answered."""
+    def _take(self, head: Head, line: bytes, to: str) -> Serving | None:
+        """Read one ask; None where it needs no mod to be asked."""
         place = to, 0
         try:
-            values = parse_object(line, ours=True)
-            if values.get("ping") is True:
-                self._answers.add(to, to_json({"run": self._members.run}))
-                return
-            place = to, whole_number(values.get("number"))
-            asked = _asked_from(values)
-        except (Malformed, ValueError, TypeError, LookupError) as error:
+            number, values = numbered(line)
+            place = to, number
+            asked = ask_from(head, values)
+            key = asked.event.source_id, asked.key
+            places = self._replies.get(key)
+        except (Malformed, ValueError, TypeError) as error:
             self._tell(Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")), place)
-            return
-        again = values.get("again")
-        key = asked.event.source_id, asked.key
-        if key in self._replies:
-            self._replies[key].append(place)
-        elif again is not None and again != self._members.run:
+            return None
+        if places is not None:
+            places.append(place)
+        elif head.again is not None and head.again != self._members.run:
             words = f"host {self._members.host} was started again, and may have handled it before: send it again"
             self._tell(Reply(_refusal(HOST_LOST, words)), place)
         elif len(self._replies) < _MOST_SERVED:
             self._replies[key] = [place]
-            self._serve(asked, whole_number(values.get("seen")), partial(self._served, key))
-        elif again is None:
+            return asked, partial(self._served, key)
+        elif head.again is None:
             self._tell(Reply(_refusal("host_busy", "this host answers too much already")), place)
+        return None
 
     def _served(self, key: tuple[str | None, str], reply: Reply) -> None:
         self._tell(reply, *self._replies.pop(key))
 
     def _tell(self, reply: Reply, *places: tuple[str, int]) -> None:
         """Tell askers a reply: where each hears it, and the number of its ask there."""
+        seen = b"%d" % self._seen()
         for to, number in places:
-            line = to_json(_reply_to_dict(reply, self._seen(), number))
-            if len(line) > self._link.most_bytes > 0:
+            line = reply_of(reply, number)
+            if len(seen) + len(line) >= self._link.most_bytes > 0:
                 reply = Reply(_refusal("too_large", "the answer is larger than hosts send"))
-                line = to_json(_reply_to_dict(reply, 0, number))
-            self._answers.add(to, line)
+                line = reply_of(reply, number)
+            self._answers.add(to, seen, line)
 
     async def _answer(self, to: str, data: bytes, bundle: int) -> None:
         with suppress(EngineAway):  # an asker that still has the engine asks again
@@ -328,77 +372,10 @@ def _refusal(code: str, words: str) -> EventResponse:
     return EventResponse(False, words, {"code": code})
 
 
-def _asked_to_dict(asked: Asked, seen: int, number: int) -> dict[str, Any]:
-    return {
-        "event": asked.event.to_dict(),
-        "mods": asked.mods,
-        "key": asked.key,
-        "whole": asked.whole,
-        "told": asked.told,
-        "depth": asked.depth,
-        "calls": asked.calls,
-        "first": asked.first,
-        "seats": dict(asked.seats),
-        "met": asked.met,
-        "seen": seen,
-        "number": number,
-    }
-
-
-def _asked_from(values: Mapping[str, Any]) -> Asked:
-    """Read an ask. Raises ValueError, TypeError or LookupError for other values."""
-    event = Event.from_dict({**values["event"], "secret": None})
-    if event.event_name.startswith(_REQUESTS) and not event.event_name.startswith(_NOTICES):
-        raise ValueError(f"{event.event_name} is judged where its sender is, and never asked of another host")
-    first = values.get("first")
-    depth = whole_number(values.get("depth"))
-    return Asked(
-        event=event,
-        mods=_texts(values["mods"]),
-        key=str(values["key"])[:4096],
-        whole=values.get("whole") is True,
-        told=values.get("told") is True,
-        depth=max(0, depth),
-        seats=_epochs(values.get("seats")),
-        met=max(0, whole_number(values.get("met"))),
-        calls=_texts(values.get("calls") or []),
-        first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
-    )
-
-
-def _epochs(values: Any) -> dict[str, int]:
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or len(values) > _MOST_MODS:
-        raise ValueError("the epochs of seats were expected")
-    return {str(mod): whole_number(epoch) for mod, epoch in values.items()}
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or len(values) > _MOST_MODS or not all(isinstance(each, str) for each in values):
-        raise ValueError("a list of names was expected")
-    return tuple(values)
-
-
-def _reply_to_dict(reply: Reply, seen: int, number: int) -> dict[str, Any]:
-    return {
-        "answer": None if reply.answer is None else reply.answer.to_dict(),
-        "errors": [(mod_id, error.kind, error.message) for mod_id, error in reply.errors],
-        "visits": reply.visits,
-        "seen": seen,
-        "number": number,
-    }
-
-
-def _reply_from(values: Mapping[str, Any]) -> Reply:
-    """Read a reply. Raises ValueError, TypeError or LookupError for other values."""
-    told = values["answer"]
-    answer = None
-    if told is not None:
-        data = told.get("data")
-        if data is not None and not isinstance(data, dict):
-            raise ValueError("the data of an answer is an object")
-        answer = EventResponse(told["success"] is True, str(told.get("message") or ""), data, told.get("event_name"))
-    errors = [(str(mod), ErrorFacts(str(kind), str(words))) for mod, kind, words in values.get("errors") or ()]
-    visits = [(str(row[0]), *(int(each) for each in row[1:6])) for row in values.get("visits") or ()]
-    return Reply(answer, errors, visits)  # type: ignore[arg-type]  # five whole numbers, as the slice says
+def _settle(replied: asyncio.Future[Reply], reply: Reply | None, error: DevServerError | None) -> None:
+    if replied.done():
+        return
+    if reply is not None:
+        replied.set_result(reply)
+    elif error is not None:
+        replied.set_exception(error)

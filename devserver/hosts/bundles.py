@@ -1,4 +1,5 @@
-"""Lines for subjects: those of one turn of the loop go together, because a message costs more than all that is in it.
+"""Lines for subjects: those of one turn of the loop that have the same head go together, behind it, because a message
+costs more than all that is in it.
 
 Nothing waits for more to come: alone on its turn, a line travels alone. Runs on the control loop.
 """
@@ -21,6 +22,7 @@ MOST_LINES = 64
 @dataclass(slots=True)
 class _Bundle:
     to: str
+    head: bytes
     number: int
     lines: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -37,14 +39,21 @@ class Bundles:
         self._number = 0
         self._sending = Work()
 
-    def add(self, to: str, line: bytes) -> int:
-        """Have a line of JSON sent at the end of this turn of the loop; return the number of its message, from 1 on."""
+    def add(self, to: str, head: bytes, line: bytes) -> int:
+        """Have a line sent behind that head, at the end of this turn of the loop; return the number of its message,
+        from 1 on."""
         if not self._due:
             asyncio.get_running_loop().call_soon(self._send_all)
         bundle = self._open.get(to)
-        if bundle is None or bundle.size + len(line) > _MOST_BYTES or len(bundle.lines) == MOST_LINES:
+        # One with another head is not gone back to: lines go in their order.
+        if (
+            bundle is None
+            or bundle.head != head
+            or bundle.size + len(line) > _MOST_BYTES
+            or len(bundle.lines) == MOST_LINES
+        ):
             self._number += 1
-            bundle = self._open[to] = _Bundle(to, self._number)
+            bundle = self._open[to] = _Bundle(to, head, self._number)
             self._due.append(bundle)
         bundle.lines.append(line)
         bundle.size += len(line)
@@ -53,7 +62,7 @@ class Bundles:
     def _send_all(self) -> None:
         due, self._due, self._open = self._due, [], {}
         for each in due:
-            self._sending.begin(self._send(each.to, b"\n".join(each.lines), each.number))
+            self._sending.begin(self._send(each.to, b"\n".join((each.head, *each.lines)), each.number))
 
     async def end(self) -> None:
         """Wait until all is sent."""

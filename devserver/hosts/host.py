@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from devserver import __version__
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
-from devserver.hosts.asks import HOLD_SECONDS, Asks
+from devserver.hosts.asks import HOLD_SECONDS, Asks, Serving
 from devserver.hosts.credentials import Credentials
 from devserver.hosts.deliveries import QUEUE_BYTES, QUEUE_SECONDS, Deliveries
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, JOIN, Engine
@@ -37,6 +37,7 @@ from devserver.hosts.seats import Seat
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
 from devserver.hosts.take_over import TakeOver
 from devserver.hosts.wanted import Wanted
+from devserver.hosts.wire import PING
 from devserver.hosts.work import Work
 from devserver.live.loops import Passage
 from devserver.model.encoding import from_json, to_json
@@ -146,7 +147,7 @@ class Host:
 
     async def _answers(self, host: str) -> bool:
         try:
-            await self.link.request(self.names.ask(host), to_json({"ping": True}), seconds=_PING_SECONDS)
+            await self.link.request(self.names.ask(host), PING, seconds=_PING_SECONDS)
         except NoHost:
             return False
         except NoAnswer:
@@ -284,6 +285,14 @@ class Host:
     async def ask(self, host: str, asked: Asked) -> Reply:
         return await self._here(self._ask, host, asked)
 
+    def begin_to_ask(self, host: str, asked: Asked, told: Callable[[Reply | None], None]) -> bool:
+        seats = [self.rooms.seat(each) for each in asked.mods]
+        if not self.identities.is_settled or any(each.host != host for each in seats):
+            return False
+        asked.seats = {each.mod_id: each.epoch for each in seats}
+        asked.met = self.plans.met
+        return self.asks.begin_to_ask(host, asked, told)
+
     async def _ask(self, host: str, asked: Asked) -> Reply:
         """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
         that was not handled, and is sent again once this host knows more."""
@@ -343,12 +352,12 @@ class Host:
             if not served.done():
                 served.set_result(reply)
 
-        self._serve(asked, 0, told)
+        self._serve([(asked, told)], 0)
         return await served
 
-    def _serve(self, asked: Asked, seen: int, told: Callable[[Reply], None]) -> None:
+    def _serve(self, serving: Sequence[Serving], seen: int) -> None:
         """Have mods of this host asked: without a task on this loop where nothing is to be waited for."""
-        rooms = self.rooms
+        rooms, asked = self.rooms, serving[0][0]
         if (
             seen <= self.identities.seen
             and self.plans.is_ready(asked.met)
@@ -356,11 +365,12 @@ class Host:
             and self.holds()
             and self._network.serves
         ):
-            self._begin_serving(asked, told)
+            self._begin_serving(serving)
         else:
-            self._serving.begin(self._serve_later(asked, seen, told))
+            for each in serving:
+                self._serving.begin(self._serve_later(*each, seen))
 
-    async def _serve_later(self, asked: Asked, seen: int, told: Callable[[Reply], None]) -> None:
+    async def _serve_later(self, asked: Asked, told: Callable[[Reply], None], seen: int) -> None:
         try:
             problem = await self._come_to_serve(asked, seen)
         except DevServerError as error:
@@ -370,7 +380,7 @@ class Host:
             words = f"{', '.join(asked.mods)}: {problem}; send again"
             told(Reply(EventResponse(False, words, {"code": STALE_SEAT}, asked.event.event_name)))
         else:
-            self._begin_serving(asked, told)
+            self._begin_serving([(asked, told)])
 
     async def _come_to_serve(self, asked: Asked, seen: int) -> str:
         """Wait until mods of this host may be asked; why they may not, in words. Raises EngineAway and others."""
@@ -385,12 +395,13 @@ class Host:
             await self._network.all_loaded()
         return problem
 
-    def _begin_serving(self, asked: Asked, told: Callable[[Reply], None]) -> None:
-        done = partial(self._served, asked, told)
+    def _begin_serving(self, serving: Sequence[Serving]) -> None:
+        calls = [(partial(self._served, asked, told), asked) for asked, told in serving]
         try:
-            self._network.serve(asked, done)
+            self._network.serve(calls)
         except RuntimeError as error:
-            done(None, error)  # the loop of the mods has ended
+            for done, _ in calls:
+                done(None, error)  # the loop of the mods has ended
 
     def _served(
         self, asked: Asked, told: Callable[[Reply], None], reply: Reply | None, error: BaseException | None

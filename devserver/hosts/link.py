@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-WIRE = 2
+WIRE = 3
 """The number of what hosts say to each other. Hosts of another number are refused."""
 
 CONNECT_SECONDS = 5.0

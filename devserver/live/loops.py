@@ -11,7 +11,7 @@ import contextvars
 import queue
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -43,6 +43,9 @@ class Home(Protocol):
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
         """Run an async function there, and call `done` once, in the caller's loop, at its end."""
 
+    def begin_all(self, function: Callable[[Any], Work[Any]], calls: Sequence[tuple[Done, Any]]) -> None:
+        """Do the same for each of the arguments, in order."""
+
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Let the callers that wait for a task of `run` go on with `result`, although the task does
         not end.
@@ -69,6 +72,11 @@ class SameLoop:
         task = asyncio.get_running_loop().create_task(function(*arguments))
         # It holds the task, too, which the loop does not.
         task.add_done_callback(lambda ended: done(*_outcome(ended)))
+
+    def begin_all(self, function: Callable[[Any], Work[Any]], calls: Sequence[tuple[Done, Any]]) -> None:
+        """Run each in a task here."""
+        for done, argument in calls:
+            self.begin(done, function, argument)
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Return False: the caller itself runs the task."""
@@ -156,15 +164,30 @@ class Passage:
 
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
         """Run it on this loop, from another one."""
+        # In the caller's context: the call belongs to the call that asks for it.
+        begin = contextvars.copy_context().run
+        self._here.call(begin, self._begin, self._way_back(), done, function, arguments)
+
+    def begin_all(self, function: Callable[[Any], Work[Any]], calls: Sequence[tuple[Done, Any]]) -> None:
+        """Run each on this loop, from another one: they cross together."""
+        begin = contextvars.copy_context().run
+        self._here.call(begin, self._begin_all, self._way_back(), function, calls)
+
+    def _way_back(self) -> Crossing:
+        """Return what leads to the caller's loop. Raises RuntimeError where this one has ended."""
         if self._stopping:
             raise RuntimeError("the mods' loop has ended")
         caller, back = asyncio.get_running_loop(), self._latest_back
         if back.loop is not caller:
             back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
             self._latest_back = back
-        # In the caller's context: the call belongs to the call that asks for it.
-        begin = contextvars.copy_context().run
-        self._here.call(begin, self._begin, back, done, function, arguments)
+        return back
+
+    def _begin_all(
+        self, back: Crossing, function: Callable[[Any], Work[Any]], calls: Sequence[tuple[Done, Any]]
+    ) -> None:
+        for done, argument in calls:
+            self._begin(back, done, function, (argument,))
 
     def _begin(
         self, back: Crossing, done: Done, function: Callable[..., Work[Any]], arguments: tuple[Any, ...]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, outermost, running
 from devserver.live.handlers import AGENT_CAME, AGENT_WENT
+from devserver.live.loops import Home
 from devserver.live.overseer import end_by_force
 from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.split import NOT_AN_AGENT, Asker
@@ -75,6 +76,10 @@ class Dispatcher:
         self._offered = 0
         self._passed_by = 0
 
+    def count_passed_by(self) -> None:
+        """Count an event that came to no mod's thread. To be called where `pass_by` is."""
+        self._passed_by += 1
+
     @property
     def events(self) -> int:
         """How many events have come so far, repeats not counted."""
@@ -100,14 +105,15 @@ class Dispatcher:
             return None
         answer = self._answers.given(event.source_id, event.event_id)
         if answer is None:
-            self._passed_by += 1
+            self.count_passed_by()
             way = self.begin(event)
             answer = self.delivered(event, self.directory.deliver(event, way.number), way)
             way.end(event, answer, self._answers.give(event.source_id, event.event_id, answer))
         return answer
 
-    async def process(self, event: Event) -> EventResponse:
-        """The whole way of an event; the answer of the mod that ended it, or what the delivery came to.
+    async def process(self, event: Event, begun: Way | None = None, *, asked: bool = False) -> EventResponse:
+        """The whole way of an event; the answer of the mod that ended it, or what the delivery came to. `begun`: its
+        way, where that has begun elsewhere; `asked`: whether its mods were asked there, and none has answered.
 
         A repeat of an event that the same sender has sent gets the first answer. What a mod sends while it handles an
         event is never taken for a repeat: it may pass the very event on.
@@ -118,9 +124,11 @@ class Dispatcher:
         known = self._answers.begin(event.source_id, event.event_id)
         if known is not None:
             return known if isinstance(known, EventResponse) else await self._answers.wait(known)
-        way = Way() if self.recorder is None else self.recorder.begin(event, 0)
+        way = begun or (Way() if self.recorder is None else self.recorder.begin(event, 0))
         try:
-            if event.destination_id is None and self.far is None:
+            if asked and self.far is not None:
+                answer = await self.far.end(event, way)
+            elif event.destination_id is None and self.far is None:
                 # What `_go` does, without a call: so nearly every event goes.
                 self._offered += 1
                 answer = await self._to_all(event, way)
@@ -137,12 +145,12 @@ class Dispatcher:
         way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer))
         return answer
 
-    def join(self, others: Others) -> None:
-        """Bring events to other hosts, too, from now on."""
+    def join(self, others: Others, home: Home) -> None:
+        """Bring events to other hosts, too, from now on; `home` is where mods run."""
         # Here and not above: a network of one process never gets to know of it.
         from devserver.network.far import Far
 
-        self.far = Far(others, self, self._registry, self._answers)
+        self.far = Far(others, self, self._registry, self._answers, home)
 
     async def serve(self, asked: Asked) -> Reply:
         """Ask mods of this host on behalf of another one. After `join`."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devserver.live.generation import Call, running
+from devserver.live.loops import Done, Home
 from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.network.agent import Delivery, FarDelivery
 from devserver.network.answers import Answers
-from devserver.network.others import HOST_LOST, STALE_SEAT, Asked, Others, Reply, served
+from devserver.network.others import HOST_LOST, STALE_SEAT, UNKNOWN, Asked, Others, Reply, served
 from devserver.network.way import Trace, Way
 
 if TYPE_CHECKING:
@@ -22,14 +25,98 @@ _PASSED = EventResponse(True, "", {"code": "passed"})
 """What is remembered of an ask that no mod answered."""
 
 
-class Far:
-    """Brings events to mods and agents of this host and of others."""
+@dataclass(slots=True)
+class _Direct:
+    """An event that was asked of another host directly, at `began` (monotonic seconds). `done`: for its sender, and for
+    each repeat of it."""
 
-    def __init__(self, others: Others, dispatcher: Dispatcher, registry: Registry, answers: Answers) -> None:
+    event: Event
+    done: list[Done]
+    began: float
+    way: Way = field(default_factory=Way)
+
+    def tell(self, answer: Any, error: BaseException | None) -> None:
+        for each in self.done:
+            each(answer, error)
+
+
+class Far:
+    """Brings events to mods and agents of this host and of others. `home` is where mods run."""
+
+    def __init__(
+        self, others: Others, dispatcher: Dispatcher, registry: Registry, answers: Answers, home: Home
+    ) -> None:
         self.others = others
+        self._home = home
         self._dispatcher = dispatcher
         self._registry = registry
         self._answers = answers
+        self._direct: dict[tuple[str | None, str], _Direct] = {}
+        """The events that are asked of another host directly, by sender and id."""
+        self._by_home: dict[str | None, int] = {}
+        """How many events of a sender are on their way through the place where mods run."""
+
+    # Where events come in
+
+    def take(self, event: Event, done: Done) -> None:
+        """Take an event on its way. Where all its mods are on one other host, that is asked directly: the place where
+        mods run has no part in it."""
+        sender = event.source_id
+        # One that follows an event of the same sender does not overtake it.
+        if sender in self._by_home or not self._ask_directly(event, done):
+            self._by_home[sender] = self._by_home.get(sender, 0) + 1
+            self._home.begin(partial(self._came_home, sender, done), self._dispatcher.process, event)
+
+    def _came_home(self, sender: str | None, done: Done, answer: Any, error: BaseException | None) -> None:
+        left = self._by_home[sender] - 1
+        if left:
+            self._by_home[sender] = left
+        else:
+            del self._by_home[sender]
+        done(answer, error)
+
+    def _ask_directly(self, event: Event, done: Done) -> bool:
+        key = event.source_id, event.event_id
+        direct = self._direct.get(key)
+        if direct is not None:
+            direct.done.append(done)  # a repeat, which gets the same answer
+            return True
+        targets = () if event.destination.role == "mod" else self._dispatcher.targets(event)
+        host = targets[0].host if targets else ""
+        if not host or any(each.host != host for each in targets) or not self.others.holds():
+            return False
+        known = self._answers.given(*key)
+        if known is not None:
+            done(known, None)
+            return True
+        direct = _Direct(event, [done], time.monotonic())
+        if not self.others.begin_to_ask(host, self._asked(event, targets, None), partial(self._replied, key, direct)):
+            return False
+        direct.way = self._dispatcher.begin(event)
+        self._direct[key] = direct
+        return True
+
+    def _replied(self, key: tuple[str | None, str], direct: _Direct, reply: Reply | None) -> None:
+        del self._direct[key]
+        event, way, told = direct.event, direct.way, direct.tell
+        process, answer = self._dispatcher.process, None if reply is None else reply.answer
+        code = (answer.data or {}).get("code") if answer is not None else None
+        if reply is None or code == STALE_SEAT:
+            self._home.begin(told, process, event, way)  # it was not handled
+            return
+        self._note(reply, way, direct.began)
+        self._dispatcher.count_passed_by()
+        if answer is None:
+            self._home.begin(told, partial(process, asked=True), event, way)
+            return
+        if not self.others.holds():
+            answer, code = unsure(event), HOST_LOST
+        # Where nothing is known of what a mod did, the same event may be sent again.
+        written = None if code in UNKNOWN else self._answers.give(*key, answer)
+        way.end(event, answer, written)
+        told(answer, None)
+
+    # Where mods run
 
     async def go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
         """Return the whole way of an event; the answer of the mod that ended it, or what the
@@ -59,6 +146,11 @@ class Far:
             if answer is not None:
                 return answer
         return self._dispatcher.delivered(event, await self.deliver(event, way.number), way)
+
+    async def end(self, event: Event, way: Way) -> EventResponse:
+        """Return what the delivery of an event came to that no mod has answered."""
+        answer = self._dispatcher.delivered(event, await self.deliver(event, way.number), way)
+        return answer if self.others.holds() else unsure(event)
 
     async def tell(self, event: Event, way: Way) -> None:
         """Tell every mod that listens, on whatever host."""
@@ -126,10 +218,13 @@ class Far:
     async def _ask(self, slot: Slot, asked: Asked, way: Way) -> EventResponse | None:
         began = time.monotonic()
         reply = await self.others.ask(slot.host, asked)
+        self._note(reply, way, began)
+        return reply.answer
+
+    def _note(self, reply: Reply, way: Way, began: float) -> None:
         for mod_id, error in reply.errors:
             way.failed(mod_id, error)
         way.visited_elsewhere(began, reply.visits)
-        return reply.answer
 
     def _asked(
         self, event: Event, slots: Sequence[Slot], caller: Call | None, *, whole: bool = False, told: bool = False

@@ -5,7 +5,7 @@ Values alone cross it: an ask with the chain that it belongs to, and a reply.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,10 +55,14 @@ class Reply:
 
 
 class Others(Protocol):
-    """The other hosts. To be called where mods run."""
+    """The other hosts. To be called where mods run, unless it says otherwise."""
 
     async def ask(self, host: str, asked: Asked) -> Reply:
         """Have mods of a host asked. Never raises: where that fails, the answer says so, with one of `UNKNOWN`."""
+
+    def begin_to_ask(self, host: str, asked: Asked, told: Callable[[Reply | None], None]) -> bool:
+        """Have mods of a host asked, and their reply told; None where it was not asked after all. False, with nothing
+        done, where something is to be waited for. To be called where events come in, and not where mods run."""
 
     def holds(self) -> bool:
         """Return whether mods of this host may answer: no other host may have taken them over. For any thread."""

@@ -32,14 +32,13 @@ class Malformed(Exception):
         self.status = status
 
 
-def parse_object(raw: bytes, *, ours: bool = False) -> dict[str, Any]:
-    """Return the JSON object in `raw`. Raises Malformed. `ours`: another process of ours has
-    written it with `to_json`, so that no key is named twice."""
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object in `raw`. Raises Malformed."""
     try:
         # orjson refuses anything but JSON in UTF-8; if it may have kept only the last of two equal
         # keys, or a long number inexactly, json looks again.
-        value = from_json(raw) if ours else orjson.loads(raw)
-        if not ours and raw.count(b":") != _keys(value):
+        value = orjson.loads(raw)
+        if raw.count(b":") != _keys(value):
             value = _DECODER.decode(raw.decode())
     except Malformed:
         raise
@@ -50,6 +49,20 @@ def parse_object(raw: bytes, *, ours: bool = False) -> dict[str, Any]:
         raise Malformed("bad_json", f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise Malformed("not_an_object", "the body is a JSON object, and this is another kind of JSON")
+    if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def parse_ours(raw: bytes) -> Any:
+    """Return the JSON in `raw`, which another process of ours has written with `to_json`: no key of
+    it is named twice. Raises Malformed."""
+    try:
+        value = from_json(raw)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
+        raise Malformed("bad_json", f"the message is not JSON: {error}") from error
     if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH:
         _check_depth(value)
     return value
@@ -107,7 +120,7 @@ def _not_a_number(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_not_a_number)
 
 
-def _check_depth(value: dict[str, Any]) -> None:
+def _check_depth(value: Any) -> None:
     level: list[Any] = [value]
     for _ in range(MOST_DEPTH):
         level = [child for each in level for child in _children(each)]

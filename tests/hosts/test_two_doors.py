@@ -14,7 +14,8 @@ from devserver.agent_network import AgentNetwork
 from devserver.errors import EventRefused
 from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
-from devserver.model.event import Event
+from devserver.hosts.wire import ask_of, head_of, numbered, reply_from
+from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
 from devserver.network.others import Asked
@@ -447,17 +448,18 @@ async def test_an_ask_that_comes_again_to_another_run_of_a_host_is_not_handled(t
     laptop = await together.author(chat=CHAT)
     host, names = together.hosts["laptop"], together.rig.names
     asker = await together.rig.link(name="asker")
-    values = {"event": event("chat.slow", "bob", payload={"seconds": 0.1}).to_dict(), "mods": ["chat"], "key": "k"}
+    asked = Asked(event=event("chat.slow", "bob", payload={"seconds": 0.1}), mods=("chat",), key="k")
 
-    async def ask(run: str) -> Any:
-        data = json.dumps({**values, "again": run}).encode()
-        return json.loads(await asker.request(names.ask("laptop"), data, seconds=5))["answer"]
+    async def ask(run: str) -> EventResponse | None:
+        data = b"%b\n%b" % (head_of(asked, 0, run), ask_of(asked, 1))
+        _, line = (await asker.request(names.ask("laptop"), data, seconds=5)).splitlines()
+        return reply_from(numbered(line)[1]).answer
 
     state = laptop.engine.registry.find("chat").live.instance.state
     lost = await ask("before")
-    assert lost["data"]["code"] == "host_lost" and not state["slow"]
+    assert lost is not None and lost.data == {"code": "host_lost"} and not state["slow"]
     answers = await asyncio.gather(*(ask(host.run) for _ in range(3)))
-    assert [each["message"] for each in (*answers, await ask(host.run))] == ["slept"] * 4
+    assert [each and each.message for each in (*answers, await ask(host.run))] == ["slept"] * 4
     assert len(state["slow"]) == 1 and not host.asks._replies
 
 
@@ -535,6 +537,9 @@ async def test_a_host_of_another_version_is_named_and_not_heard(together: Togeth
     seen = together.facts["laptop"]
     await until(lambda: any("speaks version 99" in str(each) for each in seen))
     assert host._members.all == {}
-    for ask in (b"[]", b'{"event":{}}', b'{"event":{"event_name":"system.mod.load"},"mods":[],"key":"k"}'):
-        answer = json.loads(await stranger.request(names.ask("laptop"), ask, seconds=5))
-        assert answer["answer"]["data"]["code"] == "bad_ask"
+    asked = Asked(event=event("system.mod.load", "bob"), mods=("chat",), key="k")
+    head = head_of(asked, 0)
+    for ask in (b"[]", b"{}\n[]", head + b"\n[1,2,3,[]]", b"%b\n%b" % (head, ask_of(asked, 1))):
+        _, line = (await stranger.request(names.ask("laptop"), ask, seconds=5)).splitlines()
+        answer = reply_from(numbered(line)[1]).answer
+        assert answer is not None and answer.data == {"code": "bad_ask"}
