@@ -669,7 +669,8 @@ class AgentNetwork:
 
     def serve(self, calls: Sequence[tuple[Done, AskedElsewhere]]) -> None:
         """Ask mods of this host on behalf of another one, and have each `done` called with their reply."""
-        self._home.begin_all(self._dispatcher.serve, calls)
+        assert self._dispatcher.far is not None, "no other host asks"
+        self._home.begin_all(self._dispatcher.far.serve, calls)
 
     async def all_loaded(self) -> None:
         """Wait until the mods of a start, or of before a restart in place, are loaded: what is asked of

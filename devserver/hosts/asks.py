@@ -20,7 +20,7 @@ from devserver.hosts.bundles import Bundles
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
-from devserver.hosts.wire import PING, Head, ask_from, ask_of, head_from, head_of, numbered, reply_from, reply_of
+from devserver.hosts.wire import PING, Head, again, ask_from, ask_of, head_from, head_of, numbered, reply_from, reply_of
 from devserver.hosts.work import Work
 from devserver.model.event import Event, EventResponse
 from devserver.network.others import HOST_LOST, Asked, Reply
@@ -48,11 +48,12 @@ Told = Callable[[Reply | None, DevServerError | None], None]
 
 @dataclass(slots=True)
 class _Asking:
-    """An ask on its way. `again`: the head of a repeat, which that run of the host alone answers; `bundle`: the number
-    of its message; `next`: when it is sent again."""
+    """An ask on its way. `run`: that of the host when it was sent; `bundle`: the number of its message; `next`: when it
+    is sent again."""
 
     host: str
-    again: bytes
+    run: str
+    head: bytes
     line: bytes
     told: Told
     bundle: int = 0
@@ -206,8 +207,8 @@ class Asks:
         head, line = head_of(asked, seen), ask_of(asked, self._number)
         if len(head) + len(line) >= self._link.most_bytes > 0:
             return False
-        again = head_of(asked, seen, "" if member is None else member.run)
-        asking = self._asking[self._number] = _Asking(host, again, line, told)
+        run = "" if member is None else member.run
+        asking = self._asking[self._number] = _Asking(host=host, run=run, head=head, line=line, told=told)
         asking.next = asyncio.get_running_loop().time() + asking.pause
         asking.bundle = self._questions.add(host, head, line)
         return True
@@ -232,7 +233,7 @@ class Asks:
                 if each.waited > _LONGEST_SECONDS:
                     self._end(number, None, NoAnswer("no answer in time"))
                     continue
-                data = b"%b\n%b" % (each.again, each.line)
+                data = b"%b\n%b" % (again(each.head, each.run), each.line)
                 try:
                     # A repeat that does not come to the host says nothing of what came before: in no bundle.
                     await self._link.publish(self._names.ask(each.host), data, reply=f"{self._inbox}.0")

@@ -286,11 +286,10 @@ class Host:
         return await self._here(self._ask, host, asked)
 
     def begin_to_ask(self, host: str, asked: Asked, told: Callable[[Reply | None], None]) -> bool:
-        seats = [self.rooms.seat(each) for each in asked.mods]
-        if not self.identities.is_settled or any(each.host != host for each in seats):
+        seats = self.rooms.seats_at(host, asked.mods)
+        if seats is None or not self.identities.is_settled:
             return False
-        asked.seats = {each.mod_id: each.epoch for each in seats}
-        asked.met = self.plans.met
+        asked.seats, asked.met = seats, self.plans.met
         return self.asks.begin_to_ask(host, asked, told)
 
     async def _ask(self, host: str, asked: Asked) -> Reply:

@@ -129,6 +129,16 @@ class Rooms:
         found = self._seats.get(mod_id)
         return Seat(mod_id, "", 0) if found is None else found
 
+    def seats_at(self, host: str, mods: Sequence[str]) -> dict[str, int] | None:
+        """The epochs of the seats of mods; None unless all are at that host."""
+        seats: dict[str, int] = {}
+        for mod_id in mods:
+            seat = self._seats.get(mod_id)
+            if seat is None or seat.host != host:
+                return None
+            seats[mod_id] = seat.epoch
+        return seats
+
     async def known(self, seats: Mapping[str, int], seconds: float) -> None:
         """Wait until this host knows these epochs, or later ones: others may hear of a seat that it writes before it
         hears that the seat stands."""

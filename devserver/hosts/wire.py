@@ -47,21 +47,15 @@ class Head:
     again: str | None
 
 
-def head_of(asked: Asked, seen: int, again: str | None = None) -> bytes:
+def head_of(asked: Asked, seen: int) -> bytes:
     """Write what an ask has in common with others."""
-    return _head_written(
-        (
-            asked.mods,
-            asked.whole,
-            asked.told,
-            asked.depth,
-            asked.calls,
-            tuple(asked.seats.items()),
-            asked.met,
-            seen,
-            again,
-        )
-    )
+    seats = tuple(asked.seats.items())
+    return _head_written((asked.mods, asked.whole, asked.told, asked.depth, asked.calls, seats, asked.met, seen))
+
+
+def again(head: bytes, run: str) -> bytes:
+    """Write the head of an ask that is sent once more, to that run of its host alone."""
+    return b"%b,%b]" % (head[:-1], to_json(run))
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +69,7 @@ def head_from(raw: bytes) -> Head:
 
 
 def _head_read(raw: bytes) -> Head:
-    mods, whole, told, depth, calls, seats, met, seen, again = _list(parse_ours(raw))
+    mods, whole, told, depth, calls, seats, met, seen, *run = _list(parse_ours(raw))
     return Head(
         mods=_texts(mods),
         whole=whole is True,
@@ -85,7 +79,7 @@ def _head_read(raw: bytes) -> Head:
         seats={str(mod): whole_number(epoch) for mod, epoch in _list(seats)},
         met=max(0, whole_number(met)),
         seen=whole_number(seen),
-        again=None if again is None else str(again),
+        again=str(run[0]) if run else None,
     )
 
 
@@ -135,7 +129,7 @@ def reply_from(values: Sequence[Any]) -> Reply:
             raise ValueError("the data of an answer is an object")
         answer = EventResponse(success is True, str(message or ""), data, name)
     failed = [(str(mod), ErrorFacts(str(kind), str(words))) for mod, kind, words in errors]
-    return Reply(answer, failed, [(str(row[0]), *(int(each) for each in row[1:6])) for row in visits])  # type: ignore[misc]  # five whole numbers, as the slice says
+    return Reply(answer, failed, [(str(mod), *map(int, five)) for mod, *five in visits if len(five) == 5])  # type: ignore[misc]
 
 
 def numbered(line: bytes) -> tuple[int, Sequence[Any]]:

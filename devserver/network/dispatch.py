@@ -30,7 +30,7 @@ from devserver.model.split import MAIN, StateMode, main_of
 from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
-from devserver.network.others import UNKNOWN, Asked, Others, Reply, served
+from devserver.network.others import UNKNOWN, Others, served
 from devserver.network.recorder import Recorder
 from devserver.network.shadow import BATCH, Shadows
 from devserver.network.way import Way
@@ -151,11 +151,6 @@ class Dispatcher:
         from devserver.network.far import Far
 
         self.far = Far(others, self, self._registry, self._answers, home)
-
-    async def serve(self, asked: Asked) -> Reply:
-        """Ask mods of this host on behalf of another one. After `join`."""
-        assert self.far is not None, "no other host asks"
-        return await self.far.serve(asked)
 
     def begin(self, event: Event, caller: Call | None = None) -> Way:
         """Begin the way of an event; `caller` sends it. The caller of this function ends the way."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.live.generation import Call, running
 from devserver.live.loops import Done, Home
@@ -21,8 +21,20 @@ from devserver.network.way import Trace, Way
 if TYPE_CHECKING:
     from devserver.network.dispatch import Dispatcher
 
+_MOST_ROUTES = 1000
+
 _PASSED = EventResponse(True, "", {"code": "passed"})
 """What is remembered of an ask that no mod answered."""
+
+
+class _Route(NamedTuple):
+    """Where the mods of an event are: `host`, where they are all on one other; `key`: what of them is in that of an
+    ask."""
+
+    targets: Sequence[Slot]
+    host: str
+    mods: tuple[str, ...]
+    key: str
 
 
 @dataclass(slots=True)
@@ -51,6 +63,8 @@ class Far:
         self._dispatcher = dispatcher
         self._registry = registry
         self._answers = answers
+        self._routes: dict[str, _Route] = {}
+        """Where the mods of an event are, by its name, as long as the table gives these."""
         self._direct: dict[tuple[str | None, str], _Direct] = {}
         """The events that are asked of another host directly, by sender and id."""
         self._by_home: dict[str | None, int] = {}
@@ -81,20 +95,36 @@ class Far:
         if direct is not None:
             direct.done.append(done)  # a repeat, which gets the same answer
             return True
-        targets = () if event.destination.role == "mod" else self._dispatcher.targets(event)
-        host = targets[0].host if targets else ""
-        if not host or any(each.host != host for each in targets) or not self.others.holds():
+        route = self._route(event)
+        if not route.host or event.destination.role == "mod" or not self.others.holds():
             return False
         known = self._answers.given(*key)
         if known is not None:
             done(known, None)
             return True
         direct = _Direct(event, [done], time.monotonic())
-        if not self.others.begin_to_ask(host, self._asked(event, targets, None), partial(self._replied, key, direct)):
+        asked = Asked(
+            event=event,
+            mods=route.mods,
+            key=event.event_id + route.key,
+            first=(event.source_id or "", event.source_agent_group),
+        )
+        if not self.others.begin_to_ask(route.host, asked, partial(self._replied, key, direct)):
             return False
         direct.way = self._dispatcher.begin(event)
         self._direct[key] = direct
         return True
+
+    def _route(self, event: Event) -> _Route:
+        targets, name = self._registry.table.targets(event.event_name), event.event_name
+        route = self._routes.get(name)
+        if route is None or route.targets is not targets:
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            hosts, mods = {each.host for each in targets}, tuple(each.mod_id for each in targets)
+            host = hosts.pop() if len(hosts) == 1 else ""
+            route = self._routes[name] = _Route(targets, host, mods, f" {' '.join(mods)}")
+        return route
 
     def _replied(self, key: tuple[str | None, str], direct: _Direct, reply: Reply | None) -> None:
         del self._direct[key]
@@ -195,13 +225,14 @@ class Far:
         return delivery.with_more(await self.others.deliver(event, delivery.away))
 
     async def _serve(self, asked: Asked, way: Way) -> EventResponse | None:
-        if gone := [each for each in asked.mods if self._registry.has_moved(each)]:
+        registry = self._registry
+        if registry.moved and (gone := [each for each in asked.mods if registry.has_moved(each)]):
             # Since the seat was looked at, on another thread.
             words = f"{', '.join(gone)} sits on another host now; send again"
             return EventResponse(False, words, {"code": STALE_SEAT}, asked.event.event_name)
         if asked.whole:
             return await self._dispatcher.to_one(asked.mods[0], asked.event, way)
-        found = [self._registry.find(each) for each in asked.mods]
+        found = [registry.find(each) for each in asked.mods]
         slots = [each for each in found if each is not None]
         if asked.told:
             await self._dispatcher.tell(slots, asked.event, way)
@@ -224,7 +255,8 @@ class Far:
     def _note(self, reply: Reply, way: Way, began: float) -> None:
         for mod_id, error in reply.errors:
             way.failed(mod_id, error)
-        way.visited_elsewhere(began, reply.visits)
+        if reply.visits:
+            way.visited_elsewhere(began, reply.visits)
 
     def _asked(
         self, event: Event, slots: Sequence[Slot], caller: Call | None, *, whole: bool = False, told: bool = False

@@ -45,7 +45,7 @@ class Asked:
     """The last plan over several hosts whose code the event may have met."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """What mods of another host said: the answer that ended the way, else None; who failed; who was asked."""
 

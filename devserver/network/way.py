@@ -111,7 +111,8 @@ class Trace(Way):
     def visited_elsewhere(self, began: float, visits: Sequence[Visit]) -> None:
         """Note them."""
         at = floor((began - self.recorder.zero) * 1e6)
-        self.visits.extend((each[0], each[1], at + each[2], *each[3:]) for each in visits)
+        for mod_id, number, began_there, held, took, said in visits:
+            self.visits.append((mod_id, number, at + began_there, held, took, said))
 
     def delivered(self, delivery: Delivery) -> None:
         """Note the receivers, the first by name."""

@@ -14,7 +14,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.errors import EventRefused
 from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
-from devserver.hosts.wire import ask_of, head_of, numbered, reply_from
+from devserver.hosts.wire import again, ask_of, head_of, numbered, reply_from
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
@@ -72,7 +72,14 @@ def event(name: str, source: str, **values: Any) -> Event:
 
 
 async def send(network: AgentNetwork, sent: Event) -> Any:
-    return await network.ingest(sent, agent_principal(sent.source.id, ()))
+    """Send an event as HTTP does: where its mods are all on one other host, that is asked directly."""
+    answered = asyncio.get_running_loop().create_future()
+
+    def done(answer: EventResponse | None, error: BaseException | None) -> None:
+        answered.set_exception(error) if error is not None else answered.set_result(answer)
+
+    taken = network.take(sent, agent_principal(sent.source.id, ()), done)
+    return await (answered if taken else network.ingest(sent, agent_principal(sent.source.id, ())))
 
 
 def waiting(network: AgentNetwork, agent_id: str) -> list[dict[str, Any]]:
@@ -120,6 +127,41 @@ async def test_agents_of_two_doors_talk_and_mods_answer_both(together: Together)
     assert to_mod.message == "Event not processed by mod chat, mod returns None"
     assert (await send(gpu, event("chat.say", "bob", destination_id="mod:./chat"))).data["n"] == 3
     assert "not found" in (await send(gpu, event("chat.say", "bob", destination_id="mod:none"))).message
+
+
+async def test_an_event_for_mods_of_one_other_host_needs_no_mods_thread_here(together: Together) -> None:
+    """A repeat that comes meanwhile gets the same answer; what no mod answers is delivered once; an event does not
+    overtake one of its sender that waits; each is counted and recorded once, as one that went through the mods."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    await gpu.register_agent("bob")
+    await until(lambda: gpu.directory.agent("ana") is not None)
+    await until(lambda: together.hosts["gpu-1"].identities.is_settled)
+    state, far = laptop.engine.registry.find("chat").live.instance.state, gpu._dispatcher.far
+    began, events = [], gpu._dispatcher.events
+    far._home.begin = lambda done, *work: began.append(work)
+    slow = event("chat.slow", "bob", payload={"seconds": 0.05})
+    first, again, other = await asyncio.gather(
+        send(gpu, slow), send(gpu, replace(slow)), send(gpu, event("chat.say", "bob"))
+    )
+    assert first is again and first.message == "slept" and other.message == "said" and state["slow"] == [slow.event_id]
+    assert (await send(gpu, replace(slow))).message == "slept" and len(state["slow"]) == 1
+    assert not began and gpu._dispatcher.events == events + 2
+    del far._home.begin
+    together.hosts["gpu-1"].asks.held = 1  # as where an event waits for a host that is away
+    waits = asyncio.create_task(send(gpu, event("chat.slow", "bob", payload={"seconds": 0.01})))
+    await asyncio.sleep(0)
+    together.hosts["gpu-1"].asks.held = 0
+    behind = asyncio.create_task(send(gpu, event("chat.say", "bob")))
+    await asyncio.sleep(0)
+    assert far._by_home == {"bob": 2}
+    assert (await waits).message == "slept" and (await behind).message == "said" and not far._by_home
+    noted = event("chat.pass", "bob", destination_id="agent:ana", payload={"n": 5})
+    told = await asyncio.gather(send(gpu, noted), send(gpu, replace(noted)))
+    assert [each.data for each in told] == [{"delivered": 1}] * 2
+    assert await taken(laptop, "ana", 1) == [5] and not waiting(laptop, "ana") and not far._direct
 
 
 async def test_channels_groups_and_subscriptions_are_those_of_the_whole_network(together: Together) -> None:
@@ -451,7 +493,7 @@ async def test_an_ask_that_comes_again_to_another_run_of_a_host_is_not_handled(t
     asked = Asked(event=event("chat.slow", "bob", payload={"seconds": 0.1}), mods=("chat",), key="k")
 
     async def ask(run: str) -> EventResponse | None:
-        data = b"%b\n%b" % (head_of(asked, 0, run), ask_of(asked, 1))
+        data = b"%b\n%b" % (again(head_of(asked, 0), run), ask_of(asked, 1))
         _, line = (await asker.request(names.ask("laptop"), data, seconds=5)).splitlines()
         return reply_from(numbered(line)[1]).answer
 
@@ -498,10 +540,10 @@ async def test_an_ask_whose_mod_has_left_meanwhile_is_sent_to_where_it_is(togeth
     asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1")
     assert (await laptop.unload_mod("chat")).success
     registry.moved["chat"] = "gpu-1"
-    reply = await laptop._dispatcher.serve(asked)
+    reply = await laptop._dispatcher.far.serve(asked)
     assert reply.answer is not None and reply.answer.data == {"code": "stale_seat"}
     assert (await laptop.load_mod("mods.chat")).success
-    reply = await laptop._dispatcher.serve(asked)
+    reply = await laptop._dispatcher.far.serve(asked)
     assert reply.answer is not None and reply.answer.success, "the refusal was not its answer"
     slot.host = "laptop"
     way = laptop._dispatcher.begin(asked.event)
