@@ -265,7 +265,7 @@ class Asks:
                 continue  # it is asked again
             try:
                 reply = reply_from(values)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 reply = Reply(_refusal("bad_reply", f"a host answered what cannot be read: {error}"))
             self._end(number, reply, None)
 

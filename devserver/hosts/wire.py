@@ -88,12 +88,14 @@ _head_remembered = lru_cache(maxsize=64)(_head_read)
 
 def ask_of(asked: Asked, number: int) -> bytes:
     """Write the line of an ask. `number`: that of its reply."""
-    return to_json((number, asked.key, asked.first, _values_of(asked.event)))
+    event = asked.event
+    first = asked.first or (event.source_id or "", event.source_agent_group)
+    return to_json((number, asked.key, first, _values_of(event)))
 
 
 def ask_from(head: Head, values: Sequence[Any]) -> Asked:
     """Read an ask from the values of its line. Raises ValueError or TypeError for other ones."""
-    _, key, first, of_event = values
+    _, key, (sender, group), of_event = values
     event = Event(**dict(zip(_FIELDS, of_event, strict=True)))
     if event.event_name.startswith(_REQUESTS) and not event.event_name.startswith(_NOTICES):
         raise ValueError(f"{event.event_name} is judged where its sender is, and never asked of another host")
@@ -107,7 +109,7 @@ def ask_from(head: Head, values: Sequence[Any]) -> Asked:
         seats=head.seats,
         met=head.met,
         calls=head.calls,
-        first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
+        first=(str(sender), None if group is None else str(group)),
     )
 
 
