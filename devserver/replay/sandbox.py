@@ -175,6 +175,9 @@ def step_back() -> None:
     with suppress(OSError):
         os.nice(10)
     with suppress(OSError):
+        # On Linux each session is a group of its own, and within it alone nice counts.
+        Path("/proc/self/autogroup").write_text("10")
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
 

@@ -38,6 +38,8 @@ NOISE_SECONDS = 1.1
 """Seconds between two runs of the same code: values made of whole seconds differ then."""
 SAVE_SECONDS = 2.0
 """Seconds for the pins after a save; those without a turn are told."""
+PAUSE_SECONDS = 0.25
+"""Seconds without a save until pins are run again, once saves have come faster than pins were run."""
 MOST_STATE = 1024 * 1024
 """The most bytes of a mod's state that a pin keeps."""
 _MOST_AGENTS = 1000
@@ -203,15 +205,26 @@ class Replays:
 
     async def _after_saves(self) -> None:
         try:
+            saves: list[PlanDone] = []
             while self._waiting:
-                waiting, self._waiting = self._waiting, []
-                self._skipped = len(waiting) - 1
-                told = await self._all(waiting)
-                # Of several faster ones, the last one counts.
+                saves, self._waiting = [*saves, *self._waiting], []
+                self._skipped = len(saves) - 1
+                told = await self._all(saves)
                 if not self._waiting:
                     self._tell(told)
+                    saves = []
+                else:
+                    # Of several faster saves the last one counts: work for those before it only slows agents down.
+                    await self._pause()
         finally:
             self._busy = False
+
+    async def _pause(self) -> None:
+        """Wait until saves pause, however long they go on."""
+        waiting = 0
+        while len(self._waiting) > waiting:
+            waiting = len(self._waiting)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _all(self, saves: list[PlanDone]) -> Replayed:
         began, code = time.monotonic(), self._code

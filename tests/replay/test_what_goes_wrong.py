@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from replay_mods import COUNTER
 
 from devserver.model.change import UnloadAsked
@@ -35,8 +37,8 @@ async def test_a_large_answer_is_compared_by_its_digest_and_a_state_that_does_no
 
 
 async def test_pins_that_do_not_come_to_their_turn_are_counted_and_saves_that_come_faster_are_one(pinning, monkeypatch):
-    """The last save counts, also one that comes while pins are run: nothing is told of the one before. A pin that has
-    differed is the first one to be run."""
+    """The last save counts, also one that comes while pins are run: nothing is told of the one before, and no pin is
+    run until saves pause. A pin that has differed is the first one to be run."""
     async with pinning(counter=COUNTER, large=LARGE) as net:
         for name in ("one", "two"):
             await net.replays.pin(await net.send("count.up", {"name": "a"}), name=name)
@@ -52,13 +54,22 @@ async def test_pins_that_do_not_come_to_their_turn_are_counted_and_saves_that_co
         async def ask(code, config, message, seconds):
             runs.append(message)
             if len(runs) == 1:
-                done = await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
-                net.replays.saved(done)
+                net.replays.saved(await net.save("mods/large.py", "\n" + LARGE))
             return await asked(code, config, message, seconds)
 
+        async def sleep(seconds):
+            assert seconds == replays.PAUSE_SECONDS
+            pauses.append(len(runs))
+            if len(pauses) < 3:
+                net.replays.saved(await net.save("mods/counter.py", COUNTER.replace('"counted"', f'"{len(pauses)}"')))
+
+        pauses = []
         monkeypatch.setattr(net.host, "ask", ask)
+        monkeypatch.setattr(replays, "asyncio", SimpleNamespace(sleep=sleep))
         told = await net.saved("mods/counter.py", "\n\n\n" + COUNTER)
-        assert (told.mods["counter"], len(told.pins), told.count(PinResult.DIFFERS)) == (5, 3, 2)
+        assert pauses == [1, 1, 1]
+        assert (told.mods, told.skipped) == ({"counter": 6, "large": 2}, 3)
+        assert (len(told.pins), told.count(PinResult.DIFFERS)) == (3, 2)
         monkeypatch.setattr(replays, "SAVE_SECONDS", 0.0)
         told = await net.saved("mods/counter.py", "\n\n\n\n" + COUNTER)
         assert (told.of, [pin.name for pin in told.pins]) == (3, ["one"])
