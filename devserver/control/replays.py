@@ -107,12 +107,13 @@ class ReplayApi:
         delivered, unless with `for_real`: then it is sent as a new event."""
         body = read(bodies.models.Replay, request)
         what = _one_of(body.number, body.name, body.event)
+        named = body.number or body.name or (body.event or {}).get("event_name")
         if body.for_real:
             if body.generations is None:
                 raise Malformed("bad_field", "for_real needs the generations that you have seen")
-            named = body.number or body.name or (body.event or {}).get("event_name")
             _log.info("%s sends %r again, for real", request.who, named)
             return await _answered(self._replayer.replays.send_again(what, body.payload, body.generations))
+        _log.info("%s replays %r", request.who, named)
         return await _answered(self._replayer.replays.replay(what, payload=body.payload, on=body.on))
 
     async def test(self, request: Request) -> Answer:
