@@ -31,7 +31,8 @@ class Replays:
 async def test_an_event_is_sent_for_real_with_the_generations_that_were_seen_and_a_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without these it is refused. A replay has its line, too. Every endpoint needs the admin's token: observations show payloads."""
+    """Without these it is refused. A replay has its line, too. Every endpoint needs the admin's token: observations
+    show payloads."""
     caplog.set_level(logging.INFO, "devserver.audit")
     replays = Replays()
     api = ReplayApi(SimpleNamespace(replays=replays, sessions=None))
