@@ -44,11 +44,15 @@ async def test_a_line_that_registers_nothing_is_closed_after_ten_tries(served):
 
 async def test_a_bad_message_costs_its_line_time(served):
     """The more of them come in a row the more; a good one sets it back."""
+    first = []
     async with served.agent("ana") as (line, _):
-        took = []
-        for message in ("{", "{", "{", "{", '{"type":"ping"}'):
-            began = time.perf_counter()
-            await line.send(message)
-            await line.recv()
-            took.append(time.perf_counter() - began)
-        assert took[4] >= 0.04 > took[0]
+        for _ in range(3):
+            took = []
+            for message in ("{", "{", "{", "{", '{"type":"ping"}'):
+                began = time.perf_counter()
+                await line.send(message)
+                await line.recv()
+                took.append(time.perf_counter() - began)
+            assert took[4] >= 0.04
+            first.append(took[0])
+    assert min(first) < 0.04

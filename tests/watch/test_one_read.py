@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 import os
 from pathlib import Path
@@ -102,16 +101,25 @@ async def test_a_file_that_is_kept_open_delays_no_other(desk: Watching) -> None:
         assert desk.reloads() == []
 
 
-async def test_what_is_written_through_a_mapping_that_stays_open_is_seen(desk: Watching) -> None:
-    """Again and again: neither a notification nor the time of the file tells of it."""
-    size = 4096
+async def test_what_is_written_through_a_mapping_that_stays_open_is_seen(
+    desk: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again, by the second sweep: neither a notification nor the time of the file tells of it."""
+    size, sweeps = 4096, []
     file = desk.write("mods/echo/mod.py", f"{echo(0)}# ".ljust(size, "x"))
     await desk.begin()
+    sweep = desk.watch._sweep
+
+    async def counted() -> set[Path]:
+        sweeps.append(len(desk.reported))
+        return await sweep()
+
+    monkeypatch.setattr(desk.watch, "_sweep", counted)
     with file.open("r+b") as stream, mmap.mmap(stream.fileno(), size) as mapped:
         for version in (1, 2, 3):
             mapped[:] = f"{echo(version)}# ".ljust(size, "x").encode()
-            async with asyncio.timeout(60):
-                await desk.serves(version)
+            await desk.serves(version)
+    assert all(sweeps.count(before) <= 2 for before in range(3)), sweeps
 
 
 def test_an_empty_file_that_is_touched_is_no_reason_to_wait(tmp_path: Path) -> None:
