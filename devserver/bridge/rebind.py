@@ -101,7 +101,13 @@ def _turned(value: Any, probe: Any, instance: Any) -> Any:
     if isinstance(value, FunctionType):
         _turn_closure(value, probe, instance)
     elif not isinstance(value, type):
-        _turn_attributes(value, probe, instance)
+        for name, each in list(getattr(value, "__dict__", {}).items()):
+            if each is probe:
+                setattr(value, name, instance)
+            elif isinstance(each, MethodType) and each.__self__ is probe:
+                setattr(value, name, MethodType(each.__func__, instance))
+            elif isinstance(each, FunctionType):
+                _turn_closure(each, probe, instance)
     return value
 
 
@@ -113,13 +119,3 @@ def _turn_closure(function: FunctionType, probe: Any, instance: Any) -> None:
         except ValueError:
             # An empty cell: the variable has not been set.
             continue
-
-
-def _turn_attributes(value: Any, probe: Any, instance: Any) -> None:
-    for name, each in list(getattr(value, "__dict__", {}).items()):
-        if each is probe:
-            setattr(value, name, instance)
-        elif isinstance(each, MethodType) and each.__self__ is probe:
-            setattr(value, name, MethodType(each.__func__, instance))
-        elif isinstance(each, FunctionType):
-            _turn_closure(each, probe, instance)

@@ -231,20 +231,14 @@ class _Guard:
             case yaml.AliasEvent():
                 self._follow(event)
             case yaml.CollectionStartEvent():
-                self._enter(event)
+                self._refuse_tag(event)
+                self._refuse_depth(1, event)
+                self._open.append(_Open(event.anchor))
             case yaml.ScalarEvent():
                 self._scalar(event)
             case yaml.CollectionEndEvent():
-                self._leave(event)
-
-    def _enter(self, event: Any) -> None:
-        self._refuse_tag(event)
-        self._refuse_depth(1, event)
-        self._open.append(_Open(event.anchor))
-
-    def _leave(self, event: yaml.Event) -> None:
-        done = self._open.pop()
-        self._add(done.anchor, _Weight(done.nodes, done.levels + 1), event)
+                done = self._open.pop()
+                self._add(done.anchor, _Weight(done.nodes, done.levels + 1), event)
 
     def _scalar(self, event: Any) -> None:
         self._refuse_tag(event)

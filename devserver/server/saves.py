@@ -219,16 +219,12 @@ class Saves:
     async def plans(self) -> tuple[Plan, ...]:
         """Return the plans for everything that is on disk. Raises ConfigError, OSError."""
         config = self._read()
-        changed = await self._differing()
-        both = (await self._network.foresee(ConfigChanged(config)), await self._network.foresee(FilesChanged(changed)))
-        return tuple(each for each in both if not each.empty)
-
-    async def _differing(self) -> Sources:
-        """Return the sources that differ on disk from the loaded ones."""
         engine = self._network.engine
         known, loaded = dict(engine.knowledge.sources()), engine.modules.digests
         now = await run_in_thread(sources_now, known)
-        return {path: digest for path, digest in now.items() if loaded.get(path, known[path]) != digest}
+        changed = {path: digest for path, digest in now.items() if loaded.get(path, known[path]) != digest}
+        both = (await self._network.foresee(ConfigChanged(config)), await self._network.foresee(FilesChanged(changed)))
+        return tuple(each for each in both if not each.empty)
 
     # network.yaml
 
