@@ -35,7 +35,9 @@ ARRIVE_SECONDS = 10.0
 CHANNEL = "#"
 """The first id of the key of a channel."""
 
+# A host that has not seen a claim by then counts as away (HEARD_SECONDS) and is not waited for.
 _SEEN_SECONDS = 3.0
+# A claim is written by compare-and-set: a try fails only where another host was faster.
 _TRIES = 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -30,6 +30,7 @@ _MOST = 4000
 """The most objects that are looked at for one holder."""
 _WIDTH = 24
 """The most objects that are followed at a time: each call looks through the process."""
+# Holders further away are seldom ones that a person can name, and each ring looks through the process.
 _DEPTH = 14
 
 STATE_KEY = "state key "
@@ -188,6 +189,7 @@ def _within(value: Any) -> list[Any]:
     return found
 
 
+# What lies in the containers of a state belongs to its key, as a task there.
 _STATE_DEPTH = 3
 
 _PASSED_BY = frozenset({weakref.ref, CodeType, Scope, Ours})

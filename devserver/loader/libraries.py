@@ -173,6 +173,7 @@ def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: 
 # Where modules of mods register with each other
 
 
+# Registries lie near their module (an app, its router, a table in that); what lies deeper is data.
 _DEPTH = 6
 _MOST_OBJECTS = 3000
 _ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType})

@@ -476,6 +476,7 @@ class Transaction:
             self._add_to(swap, candidate)
         self._past = self._replaced(candidates)
         self._shop.registry.commit(swap)
+        # The point of no return: what fails from here on is told, and nothing is taken back.
         self._undo.clear()
         for candidate in candidates:
             if candidate.transfer is not None:
@@ -536,6 +537,7 @@ class Transaction:
         for candidate in candidates:
             old = candidate.old
             if old is not None:
+                # Its handlers finish on its own code, however long they wait; `retirement` ends it.
                 old.state = ModState.LINGERING
                 self._shop.retire(old)
 

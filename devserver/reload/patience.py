@@ -14,7 +14,9 @@ _TOLD_AFTER = 1.0
 """Seconds after which an import or initialize() that still runs is told of; then after ten times as many, and so on."""
 
 _TOLD_AGAIN = 10
+# A save of the same source ends slow code after at most this long.
 _LOOKS = 0.1
+# Cancelled code may have to clean up; code that does not end is left to itself then.
 _UNWINDS = 0.5
 
 

@@ -30,6 +30,7 @@ START_SECONDS = 60.0
 IDLE_SECONDS = 600.0
 """Seconds without a question after which the process ends."""
 _DEATHS, _DEATHS_WITHIN = 3, 30.0
+# The process ends late work itself and says so; this is for one that says nothing any more.
 _SLACK = 5.0
 
 

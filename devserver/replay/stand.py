@@ -13,6 +13,7 @@ from devserver.model.event import Event
 from devserver.reload.carry import PackedState
 from devserver.replay.plain import NotPlain, decode, encode
 
+# Mods keep attributes of containers near the top of their state; deeper ones are replaced whole.
 _FILLED_DEPTH = 8
 
 

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 STEP_MS = 2
 """The interval of watchfiles' looks for notifications: each takes one to two steps."""
 
+# Notifications that come without a pause are passed on after this time, too.
 _DEBOUNCE_MS = 100
+# One look goes through all folders: the more there are, the less often they are looked at.
 _POLL_MS = 150
 _POLL_MS_PER_DIRECTORY = 2
 _POLL_MS_AT_MOST = 1500
+# A watcher that breaks at once would otherwise take all processor time.
 _AGAIN_SECONDS = 0.05
 _LINGER_SECONDS = 0.2
 _STORM_SECONDS = 60.0

@@ -44,6 +44,7 @@ from devserver.sources.writers import git_lock, identity_of, own_output
 SWEEP = 1.0
 """Seconds between two looks at all known sources without any notification."""
 
+# Looking at many sources costs time: beyond these shares of it, looks come less often, up to a limit.
 _SWEEP_AT_MOST = 2.0
 _SWEEP_SHARE = 1 / 150
 _ASK_AT_MOST = 20.0
@@ -53,6 +54,7 @@ _STORM_QUIET = 0.03
 _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
 """Seconds to wait before a look, by the number of reports in a row; then the last value."""
 
+# A rebase that waits for a person keeps its lock, and saves must not wait for that person.
 _GIT_PATIENCE = 10.0
 _GIT_QUIET = 1.0
 

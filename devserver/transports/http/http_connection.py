@@ -46,12 +46,14 @@ ALIVE = "/healthz"
 
 MOST_FRAMING = 4096
 """The most bytes of the chunk extensions and trailers of one body."""
+# Each chunk costs calls of the parser, however few bytes it brings.
 MOST_CHUNKS = 8192
 MOST_KNOWN_HEAD = 2048
 """The longest head that is remembered after its admission."""
 _CHUNK_HEAD = 16
 """The most bytes of a chunk beside its data: its length, and the ends of two lines."""
 _MOST_HEAD = MOST_HEADER_BYTES + MOST_TARGET + 4096
+# While the end of a head is not in sight, the parser gets this much: nothing of the next request.
 _PIECE = 4096
 _END = b"\r\n\r\n"
 _log = logger("devserver.api")

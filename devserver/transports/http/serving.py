@@ -32,6 +32,7 @@ TURN_SECONDS = 0.0003
 """Seconds that connections with more steps to do may take in one turn of the loop, in all."""
 BURST_SECONDS = 0.02
 """Seconds that they may do so turn after turn; then the loop rests between for others."""
+# A flood pays for its work with this pause, in which the loop hears all other connections.
 REST_SECONDS = 0.001
 MOST_KNOWN = 256
 """The most heads of admitted requests that are remembered."""

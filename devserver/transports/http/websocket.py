@@ -37,6 +37,7 @@ PARTING_SECONDS = 3.0
 """Seconds that a client which was cut off has to read its last messages and the reason."""
 CLOSING_SECONDS = 10.0
 """Seconds that a client has to answer the closing of its line."""
+# Each fragment is an object that is kept until the last one of its message has come.
 MOST_FRAGMENTS = 1024
 
 NOT_TEXT, NOT_UTF8, POLICY, TOO_BIG, SILENT, RESTARTING, AGAIN = 1003, 1007, 1008, 1009, 1011, 1012, 1013
