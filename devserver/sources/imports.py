@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from devserver.live.loops import run_in_thread
 from devserver.sources.large import Unread, ahead, is_large, tree_of
 
 _T = TypeVar("_T")
@@ -61,6 +60,8 @@ def ancestors(name: str) -> tuple[str, ...]:
 async def read_elsewhere(function: Callable[..., _T], *arguments: Any) -> _T:
     """Call a function that may parse sources, on a loop: another thread waits for each large one, and the function is
     called again. It must have changed nothing until then."""
+    from devserver.live.loops import run_in_thread  # commands read sources without a loop
+
     known: dict[bytes, ast.Module | Exception] = {}
     mark = ahead.set(known)
     try:
