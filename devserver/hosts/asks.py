@@ -43,7 +43,7 @@ Serving = tuple[Asked, Callable[[Reply], None]]
 Serve = Callable[[Sequence[Serving], int], None]
 """Has mods asked, once this host has seen that revision of the agents' bucket: asks of one head, in order."""
 Told = Callable[[Reply | None, DevServerError | None], None]
-"""Told once what came of an ask: its reply, or why there is none."""
+"""Told once what came of an ask: its reply, or the reason why it has not come."""
 
 
 @dataclass(slots=True)

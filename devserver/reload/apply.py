@@ -537,7 +537,7 @@ class Transaction:
         for candidate in candidates:
             old = candidate.old
             if old is not None:
-                # Its handlers finish on its own code, however long they wait; `retirement` ends it.
+                # Its handlers finish on its own code, for as long as they may linger; `retirement` ends it.
                 old.state = ModState.LINGERING
                 self._shop.retire(old)
 
