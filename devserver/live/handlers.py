@@ -95,7 +95,8 @@ def collect_handlers(instance: BaseMod) -> HandlerTable:
     Raises TypeError, naming it, for a handler that cannot be called with an event, or with an event
     and its payload.
     """
-    attributes = dict.fromkeys(name for cls in reversed(type(instance).__mro__) for name in vars(cls))
+    own = [each for each in reversed(type(instance).__mro__) if each not in (object, BaseMod)]
+    attributes = dict.fromkeys(name for cls in own for name in vars(cls))
     marked = [
         (patterns, getattr(instance, name))
         for name in attributes

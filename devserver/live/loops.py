@@ -303,12 +303,12 @@ class Worker:
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a blocking function there, after the earlier ones, and return its result."""
+    def run(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Run a blocking function there, after the earlier ones; the future of its result."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._jobs.put(partial(_do, loop, done, function, arguments))
-        return await done
+        return done
 
     def stop(self, wait: float = 0.0) -> None:
         """End the thread after the functions that it was given; wait up to `wait` seconds."""

@@ -39,7 +39,6 @@ from devserver.loader.finder import (
     wait_for_import,
 )
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
-from devserver.loader.libraries import names_in
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Reading, Text, bind, compile_text, unbind
 from devserver.loader.places import MISSING, note_main_loop
 from devserver.loader.reads import on_bound, record_into
@@ -515,7 +514,7 @@ class Build:
         loaded module, so a second execution may show none."""
         for name, old in self._old().items():
             new = self._modules.get(name)
-            if new is not None and not _IMPORT_BY_NAME.isdisjoint(names_in(new.text.code)):
+            if new is not None and not _IMPORT_BY_NAME.isdisjoint(new.names):
                 for each in sorted(old.seen):
                     if each in self._modules:
                         self._modules.note_import(name, each)

@@ -386,6 +386,8 @@ class _Recording:
     def _turn(self) -> None:
         found: list[Change] = []
         for at, (place, before) in list(self._tables.items()):
+            if place.is_as is not None and place.is_as(before):
+                continue
             after = place.read()
             if not _is_same_table(before, after, place):
                 self._tables[at] = (place, after)

@@ -74,6 +74,7 @@ class Loaded:
     exported: Any = None
     _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
     _names: frozenset[str] | None = field(default=None, init=False, repr=False)
+    _near: frozenset[str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.exported = self.module
@@ -84,6 +85,17 @@ class Loaded:
         if self._names is None:
             self._names = names_in(self.text.code)
         return self._names
+
+    @property
+    def near(self) -> frozenset[str]:
+        """The full names that the names in its code may stand for, from its place: relative imports
+        name a module by its last part alone."""
+        if self._near is None:
+            places = ("", *(f"{each}." for each in (*ancestors(self.name), self.name)))
+            found = [f"{place}{used}" for used in self.names for place in places]
+            line = line_of(self.name)
+            self._near = frozenset(found if line is None else [line.meant(each) or each for each in found])
+        return self._near
 
     @property
     def imports(self) -> frozenset[str]:
@@ -270,10 +282,8 @@ class LoadedModules:
     def names_around(self, name: str) -> frozenset[str]:
         """Return the names that the code of a module and of those that it needs uses."""
         with self._lock:
-            around = self.around(name)
-            # Relative imports name a module by its last part alone.
-            near = _candidates(self._loaded[name]) if name in self._loaded else ()
-            return frozenset(near).union(*(each.names for each in around))
+            near = self._loaded[name].near if name in self._loaded else frozenset()
+            return near.union(*(each.names for each in self.around(name)))
 
     def codes_around(self, name: str) -> list[CodeType]:
         """Return the code of a module and of those that it needs."""
@@ -297,7 +307,7 @@ class LoadedModules:
 
     def _named(self, loaded: Loaded) -> list[str]:
         """Yield the loaded modules that a module may name, and those that it has imported."""
-        return [each for each in (*_candidates(loaded), *loaded.seen) if each in self._loaded]
+        return [each for each in (*loaded.near, *loaded.seen) if each in self._loaded]
 
     def _is_other(self, name: str) -> bool:
         loaded = self._loaded.get(name)
@@ -410,14 +420,6 @@ class LoadedModules:
             for path, digest in loaded.sources().items():
                 self._users.setdefault(path, {})[name] = digest
         self._altered.add(name)
-
-
-def _candidates(loaded: Loaded) -> list[str]:
-    """Yield the full names that the names in a module's code may stand for, from its place."""
-    places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
-    found = [f"{place}{used}" for used in loaded.names for place in places]
-    line = line_of(loaded.name)
-    return found if line is None else [line.meant(each) or each for each in found]
 
 
 class _Digests(Mapping[Path, Digest | None]):

@@ -22,9 +22,10 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from operator import is_
 from types import ModuleType
 from typing import Any
 
@@ -42,7 +43,8 @@ _PATIENCE = 5.0
 class Place:
     """One place. `word` is for people; `which` tells apart places of one word.
 
-    `put(key, now, value)` replaces `now` by a value, or MISSING. `list_of` gives the list that an
+    `is_as(table)` is whether it still is as that table says, where this is known at less cost than a
+    new table. `put(key, now, value)` replaces `now` by a value, or MISSING. `list_of` gives the list that an
     entry is in, if its order counts. `close` ends a value that was taken out for good. `is_shared`:
     others change it all the time, so that a change counts as a mod's only if its code shows it.
     `is_late`: the value has no effect before the process ends, and cannot be restored exactly.
@@ -55,6 +57,7 @@ class Place:
     put: Callable[[Any, Any, Any], None]
     which: Hashable = ""
     owner: Any = None
+    is_as: Callable[[Table], bool] | None = None
     list_of: Callable[[Any], Any] | None = None
     close: Callable[[Any], None] | None = None
     is_shared: bool = False
@@ -67,9 +70,12 @@ def by_identity(things: Collection[Any]) -> Table:
     return {id(each): each for each in things}
 
 
-def by_occurrence(things: Iterable[Any]) -> Table:
+def by_occurrence(things: Collection[Any]) -> Table:
     """Return a table of a list, in which one object may occur several times."""
-    found: Table = {}
+    found: Table = {(id(each), 0): each for each in things}
+    if len(found) == len(things):
+        return found
+    found = {}
     for each in things:
         count = 0
         while (id(each), count) in found:
@@ -99,7 +105,12 @@ def list_place(
             found.append(value)
         changed()
 
-    return Place(word=word, read=lambda: by_occurrence(current()), put=put, list_of=lambda key: current(), **more)
+    def is_as(table: Table) -> bool:
+        found = current()
+        return len(found) == len(table) and all(map(is_, found, table.values()))
+
+    read = lambda: by_occurrence(current())  # noqa: E731
+    return Place(word=word, read=read, put=put, is_as=is_as, list_of=lambda key: current(), **more)
 
 
 def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:
@@ -207,9 +218,9 @@ def _decimal_default() -> tuple[Any, ...] | None:
     decimal = sys.modules.get("decimal")
     if decimal is None:
         return None
-    default = decimal.DefaultContext
-    trapped = tuple(each for each, is_trapped in default.traps.items() if is_trapped)
-    return (*(getattr(default, each) for each in _OF_A_CONTEXT), trapped)
+    # As it is pickled: asking for each attribute takes longer than most other places.
+    *values, _flags, trapped = decimal.DefaultContext.__reduce__()[1]
+    return (*values, tuple(trapped))
 
 
 def _set_decimal_default(value: tuple[Any, ...] | None) -> None:

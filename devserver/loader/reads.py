@@ -35,6 +35,7 @@ _MADE_UP = ("/dev/", "/proc/", "/sys/")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _LISTS = frozenset({"os.listdir", "os.scandir"})
+_HEARD = frozenset({"open", "os.rename", "os.mkdir", "sqlite3.connect"}) | _LISTS | EVENTS
 _SQLITE_BESIDE = ("", "-journal", "-wal", "-shm")
 _PASSED_BY = ("linecache", "tokenize", "devserver.")
 """Modules whose own reading belongs to no mod: the lines of tracebacks, and our own files."""
@@ -98,6 +99,9 @@ def install() -> None:
 
 
 def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
+    # First: nearly every event is another one, as `builtins.id`.
+    if event not in _HEARD:
+        return
     if event == "open":
         _on_open(arguments[0], arguments[2])
     elif event in _LISTS:
@@ -111,7 +115,7 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         if (refuse := on_bound.get()) is not None:
             refuse("sqlite3 connection")
         _note_database(arguments[0])
-    elif event in EVENTS:
+    else:
         owner = _starter()
         if owner is not None:
             owner.note(event, arguments)

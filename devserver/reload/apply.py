@@ -167,7 +167,7 @@ class Transaction:
             self.build.compile()
         else:
             async with self._within_limit("compiling"):
-                work = asyncio.ensure_future(self._shop.worker.run(self.build.compile))
+                work = self._shop.worker.run(self.build.compile)
                 await self.patience.wait(work, partial(self._words, "compiling", candidates), self.build.stack)
 
     @asynccontextmanager

@@ -11,6 +11,7 @@ be. Knows state; knows nothing of gates, modules or plans.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,10 @@ from devserver.loader.walk import MOST_OBJECTS, Walk
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
+
+_TURN = 0.0003
+"""Seconds that a state is looked through between two events: most are seen in one turn, and each costs a
+turn of the loop."""
 
 MOST_NAMED = 5
 """The most keys of a state that are named in one outcome."""
@@ -97,9 +102,12 @@ class StateTransfer:
             # An edit that has only moved code.
             return
         self.move = self._move_of(vars(self.old.instance) if rebinds else self.old.instance.state)
-        for _ in iter(self.move.look, False):
-            # Between two steps events go on.
-            await asyncio.sleep(0)
+        began = time.monotonic()
+        while self.move.look():
+            if time.monotonic() - began > _TURN:
+                # Between two turns events go on.
+                await asyncio.sleep(0)
+                began = time.monotonic()
 
     async def go(self) -> str:
         """Hand over; return what happened to the state in few words. Raises a hook's exceptions."""
