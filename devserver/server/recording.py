@@ -6,6 +6,7 @@ event. A full disk ends the recording, and no event; the file is whole up to its
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import threading
@@ -56,6 +57,7 @@ class Recording:
         self._clean, self._tell = clean, tell
         self._files = PrivateFolder(network.workspace, FOLDER)
         self._file: _SessionFile | None = None
+        self._starting = asyncio.Lock()
         self._handed: tuple[dict[str, Any], dict[str, int]] = {}, {}
         network.directory.on_change.append(self._agent_changed)
 
@@ -66,6 +68,15 @@ class Recording:
 
     async def start(self) -> str:
         """Record from now on; return the file. Raises DevServerError if impossible; OSError."""
+        async with self._starting:
+            return await self._start()
+
+    async def begun(self) -> None:
+        """Wait until a session that is starting has its file, which can be handed over."""
+        async with self._starting:
+            pass
+
+    async def _start(self) -> str:
         if self._file is not None:
             raise DevServerError(f"a session is recorded already: {self._file.shown}")
         # Here and not above: most runs record nothing.

@@ -31,7 +31,7 @@ class Restarts:
     """The restarts of one run, one at a time.
 
     `give_way` ends processes that the next image starts itself; `survives` gives further surviving
-    values, as plain values, and descriptors by their names;
+    values, as plain values, and descriptors by their names; `ready` waits until these are complete;
     `serve_on` takes back what that and the end of the face have closed.
     """
 
@@ -46,6 +46,7 @@ class Restarts:
         heard: list[socket.socket],
         face: Face,
         survives: Survives,
+        ready: Callable[[], Awaitable[None]],
         give_way: Callable[[], Awaitable[None]],
         serve_on: Callable[[], None],
         tell: Callable[[Any], None],
@@ -60,6 +61,7 @@ class Restarts:
         self._heard = heard
         self._face = face
         self._survives = survives
+        self._ready = ready
         self._give_way = give_way
         self._serve_on = serve_on
         self._tell = tell
@@ -86,6 +88,7 @@ class Restarts:
 
     async def _once(self, restart: RestartInPlace) -> None:
         try:
+            await self._ready()
             await restart.run()
         finally:
             self._under_way = None

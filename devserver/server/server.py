@@ -216,6 +216,7 @@ class Server:
             heard=self._heard,
             face=self._face,
             survives=self._survives,
+            ready=self.recording.begun,
             give_way=self._replaying.give_way,
             serve_on=self._serve_on,
             tell=self.tell,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import threading
@@ -36,11 +37,14 @@ class Begins:
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self.is_busy = False
+        self.until: asyncio.Future[None] | None = None
 
     async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
         latest = self._work.net.record().mark()
         if self.is_busy:
             await self._work.ask("echo.say", meanwhile=True)
+        if self.until is not None:
+            await self.until
         return latest, {"mods/echo.py": "5f3a"}, {"echo": {"plain": {"n": 0}}}, {"agents": [], "channels": {}}
 
 
@@ -92,10 +96,17 @@ async def test_a_session_has_what_replay_needs_to_run_it_again(work: Workspace, 
 async def test_an_event_that_comes_while_a_session_begins_is_in_it(
     work: Workspace, recording: Recording, begins: Begins
 ) -> None:
-    """Its effects are not in the states that the session begins with."""
-    begins.is_busy = True
+    """Its effects are not in the states that the session begins with. A restart in place waits for the beginning."""
+    begins.is_busy, begins.until = True, asyncio.get_running_loop().create_future()
     await work.ask("echo.say", before=True)
-    path = await recording.start()
+    starting = asyncio.create_task(recording.start())
+    waiting = asyncio.create_task(recording.begun())
+    await until(lambda: work.net.record().mark() == 4)  # an event, and its effect, before and while it begins
+    assert (recording.path, waiting.done()) == (None, False)
+    begins.until.set_result(None)
+    await waiting
+    path = recording.path
+    assert path == await starting
     await work.ask("echo.say", after=True)
     recording.stop()
     with (work.folder / path).open("rb") as stream:
