@@ -67,10 +67,10 @@ class _Process:
                 writer.write(packed(message))
                 await writer.drain()
                 return await read_answer(reader)
-        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
-            raise ReplayFailed(f"the replay process has ended ({type(error).__name__})") from error
         except TimeoutError as error:
             raise ReplayFailed(f"the replay process did not answer within {seconds:g} s") from error
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            raise ReplayFailed(f"the replay process has ended ({type(error).__name__})") from error
 
     async def end(self) -> None:
         """End it, and remove the files that it has written."""
@@ -154,7 +154,7 @@ class Host:
                 raise ReplayFailed(self.off)
             process = await self._following(code, config)
             if name not in process.names:
-                answer = await process.ask({"do": "keep", "name": name, **kept}, START_SECONDS)
+                answer = await self._asked(process, {"do": "keep", "name": name, **kept}, START_SECONDS)
                 if "cannot" in answer:
                     raise ReplayFailed(answer["cannot"])
                 process.names.add(name)
@@ -164,7 +164,15 @@ class Host:
         async with self._lock:
             if self._process is not None and name in self._process.names:
                 self._process.names.discard(name)
-                await self._process.ask({"do": "drop", "name": name}, _SLACK)
+                await self._asked(self._process, {"do": "drop", "name": name}, _SLACK)
+
+    async def _asked(self, process: _Process, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Ask it; end it if it fails: a late answer would count as that of the next question. Raises ReplayFailed."""
+        try:
+            return await process.ask(message, seconds)
+        except ReplayFailed:
+            await self._died()
+            raise
 
     async def end(self) -> None:
         """End the process, if there is one."""

@@ -246,8 +246,9 @@ async def test_the_kernel_keeps_the_network_away_where_it_can(replayed):
         assert os.readlink(f"/proc/{net.host.pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
 
-async def test_a_process_that_was_killed_is_started_again(replayed):
-    """Three times in half a minute; then replay is off until someone asks for it."""
+async def test_a_process_that_was_killed_is_started_again(replayed, monkeypatch):
+    """Three times in half a minute; then replay is off until someone asks for it. One whose answer comes too late is
+    ended: its answer would be taken for that of the next question."""
     async with replayed(counter=COUNTER) as net:
         for _ in range(3):
             assert (await net.run("count.up", {"name": "x"})).success
@@ -259,6 +260,13 @@ async def test_a_process_that_was_killed_is_started_again(replayed):
         with pytest.raises(ReplayFailed, match="replay is off: its process died 3 times; key p tries again"):
             await net.run("count.up", {"name": "x"})
         net.host.try_again()
+        assert (await net.run("count.up", {"name": "x"})).success
+        event = {"event_name": "count.up", "source_id": "ana", "payload": {"name": "x"}}
+        await net.host.keep(code_now(net.network.engine), net.network.config, "one", {"event": event})
+        monkeypatch.setattr("devserver.replay.host._SLACK", 0.0)
+        with pytest.raises(ReplayFailed, match="did not answer within 0 s"):
+            await net.host.drop("one")
+        monkeypatch.undo()
         assert (await net.run("count.up", {"name": "x"})).success
 
 
