@@ -662,6 +662,10 @@ class AgentNetwork:
         self._dispatcher.join(others, self._home)
         self.directory.send_away = bring
 
+    def is_there(self, host: str) -> bool:
+        """Return whether a host of this network is there."""
+        return self._others is None or self._others.is_there(host)
+
     @property
     def serves(self) -> bool:
         """Whether `all_loaded` would wait for nothing."""

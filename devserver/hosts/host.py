@@ -321,6 +321,9 @@ class Host:
             return await self._serve_own(asked)
         return await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
 
+    def is_there(self, host: str) -> bool:
+        return self._members.alive(host)
+
     def holds(self) -> bool:
         return self._fence is None or self._fence.holds()
 
@@ -468,6 +471,8 @@ class Host:
         }
 
     def _host_came(self, member: Member, away: float | None) -> None:
+        # What is told of its mods changes.
+        self._network.engine.registry.away_changes += 1
         mods = self._mods_of(member)
         state = HostState.CAME if away is None else HostState.BACK
         self._tell(HostSeen(member.host, state, away or 0.0, mods))
@@ -482,6 +487,7 @@ class Host:
             return
 
     def _host_gone(self, member: Member, silent: float) -> None:
+        self._network.engine.registry.away_changes += 1
         state = HostState.AWAY if silent else HostState.LEFT
         takes = self._take_over is not None and self._take_over.would(member.host)
         hold = 0.0 if takes else HOLD_SECONDS

@@ -148,6 +148,8 @@ class ModState(StrEnum):
     LIVE = "live"
     LINGERING = "lingering"
     CLOSED = "closed"
+    AWAY = "away"
+    """Of a mod of another host, while that host is not there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,9 @@ class Others(Protocol):
         """Have mods of a host asked, and their reply told; None where it was not asked after all. False, with nothing
         done, where something is to be waited for. To be called where events come in, and not where mods run."""
 
+    def is_there(self, host: str) -> bool:
+        """Return whether a host was heard a moment ago; this one always is. For any thread."""
+
     def holds(self) -> bool:
         """Return whether mods of this host may answer: no other host may have taken them over. For any thread."""
 

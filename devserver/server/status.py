@@ -199,7 +199,7 @@ def _all_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
             "mod_id": each.mod_id,
             "mod_path": each.mod_path,
             "generation": each.number,
-            "state": ModState.LIVE.value,
+            "state": (ModState.LIVE if network.is_there(each.host) else ModState.AWAY).value,
             "host": each.host,
             **_IDLE,
             **standing.of(each.mod_id),

@@ -265,9 +265,11 @@ def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents
         assert pair.gpu.line("notice", about="host", host="laptop", state="away")
         refused = pair.gpu.request("POST", "/_dev/undo", {}, headers=_bearer(pair.gpu))
         assert (refused.status, refused.json["code"]) == (503, "host_away")
+        assert [(each["mod_id"], each["state"]) for each in pair.gpu.control("status")["mods"]] == [("echo", "away")]
     finally:
         pair.laptop.process.send_signal(signal.SIGCONT)
     assert pair.gpu.line("notice", about="host", host="laptop", state="back")
+    assert pair.gpu.control("status")["mods"][0]["state"] == "live"
 
 
 class Doors:

@@ -33,6 +33,7 @@ function stateOf(mod, paced) {
   if (mod.raised) return ["warn", `raised on ${mod.raised.event_name}${mod.raised.times > 1 ? ` ×${mod.raised.times}` : ""}`];
   if (mod.generation === 0) return ["warn", mod.outcome?.reason || mod.state];
   if (mod.newer_on_disk?.length) return ["warn", `${mod.newer_on_disk.join(", ")} on disk differs`];
+  if (mod.state === "away") return ["warn", `${mod.host} is away`];
   if (mod.state !== "live") return ["warn", mod.state];
   if (mod.host) return ["", `on ${mod.host}`];
   if (paced?.rate) return ["", joined([`${paced.rate < 10 ? paced.rate.toFixed(1) : Math.round(paced.rate)}/s`, `p95 ${took(paced.p95)}`, paced.failed && `${paced.failed} failed`])];
