@@ -115,12 +115,22 @@ def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
     return {each.name: (each.version, each.requires) for each in _scanned(tuple(sys.path))}
 
 
-def tops_here() -> frozenset[str]:
-    """Return the top modules of this server: its own, and those of the packages that it needs."""
+def server_packages() -> dict[str, str]:
+    """Return the packages that this server needs, without itself, each with its version."""
+    return dict(_needed(tuple(sys.path)))
+
+
+@lru_cache(maxsize=1)
+def _needed(path: tuple[str, ...]) -> dict[str, str]:
     from devserver.market.wants import own_packages
 
+    return own_packages("oa-dev", {each.name: (each.version, each.requires) for each in _scanned(path)})
+
+
+def tops_here() -> frozenset[str]:
+    """Return the top modules of this server: its own, and those of the packages that it needs."""
     # The list of files of an editable installation does not name it.
-    own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, {__name__.partition(".")[0]}
+    own, found = {"oa-dev", *server_packages()}, {__name__.partition(".")[0]}
     for each in _scanned(tuple(sys.path)):
         if each.name in own:
             rows = (line.partition(",")[0].strip('"') for line in each.listing.splitlines())

@@ -39,7 +39,7 @@ def changed_since(began: float) -> bool:
     """
     began_ns = began * 1e9
     folders = (each for each in sys.path if not _INSTALLED.isdisjoint(Path(each).parts) and os.path.isdir(each))
-    return any(_touched_ns(each) > began_ns for each in (*_files(), *folders))
+    return any(_touched_ns(each) > began_ns for each in (*_named_files(), *folders))
 
 
 def _touched_ns(file: str) -> float:
@@ -47,7 +47,8 @@ def _touched_ns(file: str) -> float:
     try:
         found = os.stat(file)
     except OSError:
-        return math.inf
+        within = _container(file)
+        return math.inf if within == file else _touched_ns(within)
     return max(found.st_mtime_ns, found.st_ctime_ns)
 
 

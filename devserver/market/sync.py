@@ -198,8 +198,11 @@ def resolve(
         target.write_text(absolute(kept.decode(), workspace), encoding="utf-8")
     else:
         target.unlink(missing_ok=True)
+    # uv asks indexes again for what it is to upgrade, and takes twice as long: what is not locked is the newest anyway.
+    may_be_kept = wants.needs_default and not offline
+    again = tuple(each for each in upgrade if may_be_kept or old.package(normal(each)) is not None)
     asked = uv.Resolution(
-        folder=folder, lock=target, upgrade=tuple(upgrade), without=together.virtual, before=young, offline=offline
+        folder=folder, lock=target, upgrade=again, without=together.virtual, before=young, offline=offline
     )
     try:
         _resolve(asked, together)
@@ -245,11 +248,16 @@ def _written_out(workspace: Path, wants: Wants) -> Path:
     texts = wants.texts(workspace)
     for each in folder.iterdir():
         # Former requests are not part of it.
-        if each.is_dir():
+        if each.is_dir() and not any(name.startswith(f"{each.name}/") for name in texts):
             shutil.rmtree(each, ignore_errors=True)
     for name, text in texts.items():
         file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # uv reads again what is written again, which takes longer than all of the rest of it.
+            if file.read_text(encoding="utf-8") == text:
+                continue
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return folder
 

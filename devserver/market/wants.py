@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Wants:
         # The packages of this process are described without asking an index: a machine without
         # network can resolve.
         for name, version in self.server.items():
-            found[f"{SERVER}/{name}/pyproject.toml"] = _with_extras(name, version, self.extras.get(name, ()))
+            found[f"{SERVER}/{name}/pyproject.toml"] = _with_extras(name, version, tuple(self.extras.get(name, ())))
         wanted = [*(f"{each.name}{each.versions}" for each in self.listed), *self.virtual]
         places = {each.virtual: each.virtual for each in needing} | {each: f"{SERVER}/{each}" for each in self.server}
         sources = [f"{name} = {{ path = {_text(place)} }}" for name, place in places.items()]
@@ -193,7 +194,8 @@ def project_of(name: str, requires: Iterable[str], version: str = "0") -> str:
     return "\n".join((*rows, "dependencies = [", *(f"  {_text(_requirement(each))}," for each in requires), "]", ""))
 
 
-def _with_extras(name: str, version: str, requires: Iterable[str]) -> str:
+@lru_cache(maxsize=256)
+def _with_extras(name: str, version: str, requires: tuple[str, ...]) -> str:
     """Describe a package of this process: its needs are here, and only its extras may need more."""
     from packaging.requirements import Requirement
 
@@ -210,6 +212,7 @@ def _valid(version: str) -> str:
     return version if _VALID_VERSION.fullmatch(version) else "0"
 
 
+@lru_cache(maxsize=1024)
 def _requirement(text: str) -> str:
     """Return a project's requirement: name and versions, no address. Raises BadWants."""
     from packaging.requirements import InvalidRequirement, Requirement

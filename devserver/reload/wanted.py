@@ -14,13 +14,13 @@ from pathlib import Path
 
 from devserver import __version__
 from devserver.errors import DevServerError, ModNotFound
-from devserver.loader.distributions import installed_here, tops_here
+from devserver.loader.distributions import installed_here, server_packages, tops_here
 from devserver.loader.locate import locate
 from devserver.market.catalogue import Catalogue, find
 from devserver.market.lock import Lock
 from devserver.market.manifest import declared_in
 from devserver.market.requirements import parse_requirement
-from devserver.market.wants import BadWants, Beside, Listed, Needing, Wants, own_packages
+from devserver.market.wants import BadWants, Beside, Listed, Needing, Wants
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.declared import Declarations
 from devserver.model.names import module_of, normal
@@ -65,7 +65,7 @@ def wants_of(
     listed = [each for each in listed if normal(each.name) not in known] + list(more)
     own = list(_with_needed(own, workspace))
     here = installed_here()
-    server = {SERVER: __version__, **own_packages(SERVER, here)}
+    server = {SERVER: __version__, **server_packages()}
     return Wants(
         listed=tuple(listed),
         needing=tuple(_needing(each, workspace, lock, catalogues) for each in own),
