@@ -4,6 +4,24 @@ the result.
 `devserver.cli:main` is the entry point of `oa-dev`.
 """
 
-from devserver.cli.start import main
+import os
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command in the process's arguments and end the process: the entry of `oa-dev`."""
+    # Here and not above: what is handed over needs nothing else.
+    from devserver.cli.changing import may_be_handed_over
+
+    if may_be_handed_over(sys.argv[1:]):
+        from devserver.server.hand_over import hand_over
+
+        code = hand_over(sys.argv[1:])
+        if code is not None:
+            # Nothing is left to be written or ended here.
+            os._exit(code)
+    from devserver.cli.start import main as start
+
+    start()

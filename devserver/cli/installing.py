@@ -6,6 +6,7 @@ A change that does not start is taken back: the files are restored byte for byte
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,9 +21,10 @@ from devserver.cli.output import say, say_json, show_lines, view
 from devserver.cli.staging import FOLDER, Asked, Given, Stage
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError, DevServerError
+from devserver.loader.distributions import tops_here
 from devserver.market import shown as facts
 from devserver.market import sync as market
-from devserver.market.catalogue import BUILT_IN, Catalogue
+from devserver.market.catalogue import BUILT_IN, Catalogue, Entry, Release
 from devserver.market.folder import alone, changed_by_hand, find_installed, folder_of, needs_in
 from devserver.market.lock import NAME, BadLock, Lock
 from devserver.market.package import MOST_BYTES
@@ -31,6 +33,7 @@ from devserver.market.places import WHEEL_PATIENCE, Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Wants
+from devserver.market.wheel import built_in
 from devserver.market.yaml_edit import add_index, add_mod, remove_index, remove_line, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
@@ -339,6 +342,22 @@ def _without_index(here: Here, text: str, resolved: Resolved) -> tuple[str, list
 
 
 # What they share
+
+
+def prepare() -> None:
+    """Import and read what all of these commands need in any workspace: one that is carried out after that has less
+    to do."""
+    import encodings.idna  # for the first address  # noqa: F401
+
+    from packaging import metadata, pylock  # noqa: F401
+
+    from devserver.cli import became  # noqa: F401
+
+    for model in (Release, Entry):
+        model.model_rebuild()
+    here = Path(os.sep)
+    wants_of(parse_network("network: {name: any, mods: []}"), here, Lock(), (built_in(),)).texts(here)
+    tops_here()
 
 
 def guarded(command: Callable[[], int], chosen: Choices) -> int:

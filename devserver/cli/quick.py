@@ -1,5 +1,4 @@
-"""Reads the arguments of plain commands without a parser, which alone would take a fifth of the time
-to ready, and a third of an `add`.
+"""Reads the arguments of a plain `run` without a parser, which alone would take a fifth of the time to ready.
 
 Reads only unmistakable arguments; everything else is left to `app`, which reads these the same way.
 """
@@ -31,32 +30,12 @@ VALUES = {each.flag: each for each in SETTINGS if each.name in ("port", "log_lev
 """The options with a value that the parser reads as the setting itself does."""
 
 
-_CHOICES = {"--json": "as_json", "--offline": "offline", "--yes": "yes", "-y": "yes"}
-_UPDATE = _CHOICES | {"--now": "now", "--new-publisher": "new_publisher"}
-_ADD = {"--build": "build", "--exactly": "exactly", "--from-index": "from_index"}
-MARKET = {
-    "add": _UPDATE | _ADD | {"--keep": "keep"},
-    "update": _UPDATE | {"--keep": "keep"},
-    "remove": _CHOICES,
-    "sync": _UPDATE,
-}
-"""The commands that change what comes from elsewhere, with the switches that are read here."""
-
-
 class Run(NamedTuple):
     """The arguments of `run`: the file, settings by name (None if not given), and JSON or not."""
 
     network: Path | None
     flags: dict[str, Any]
     as_json: bool
-
-
-class Changed(NamedTuple):
-    """The arguments of a command of `MARKET`: its names, and the chosen switches."""
-
-    command: str
-    names: list[str]
-    chosen: set[str]
 
 
 def run_arguments(arguments: Sequence[str]) -> Run | None:
@@ -83,16 +62,3 @@ def run_arguments(arguments: Sequence[str]) -> Run | None:
         else:
             return None
     return Run(network, flags, as_json)
-
-
-def market_arguments(arguments: Sequence[str]) -> Changed | None:
-    """Return such a command's meaning, or None if a parser has to look."""
-    command, *rest = arguments or [""]
-    switches = MARKET.get(command, {})
-    names = [word for word in rest if word and not word.startswith("-")]
-    chosen = {switches[word] for word in rest if word in switches}
-    if not switches or len(names) + sum(word in switches for word in rest) < len(rest):
-        return None
-    # A parser says what is missing, or too much.
-    misused = bool(names) if command == "sync" else not names and command != "update"
-    return None if misused else Changed(command, names, chosen)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from devserver.server.image import Image
     from devserver.server.run_options import RunOptions
     from devserver.server.supervised import Supervised
+    from devserver.server.taken_over import Commands
     from devserver.ui.face import Face
 
 _OF_THE_RUN = ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
@@ -113,7 +114,7 @@ def _run_here(
     # Before there is a thread, and a face whose output it would share.
     garbage.freeze_own()
     left = {} if before is None else before.values["server"]
-    forks = ForkServer.begin(work, image.began, left.get("forks"))
+    forks = ForkServer.begin(work, image.began, left.get("forks"), _commands)
     face = _face(settings, path, as_json=as_json, terminal=left.get("terminal"))
     _log_to(face, settings["log_level"])
     if settings["poll"]:
@@ -133,6 +134,19 @@ def _run_here(
         **{name: settings[name] for name in _OF_THE_RUN},
     )
     return _serve(options, face)
+
+
+def _commands() -> Commands:
+    """Return how commands are carried out that are handed over to this run."""
+    from devserver.cli.start import call
+    from devserver.server.taken_over import Commands
+
+    def prepare() -> None:
+        from devserver.cli.installing import prepare
+
+        prepare()
+
+    return Commands(run=call, prepare=prepare)
 
 
 def _serve(options: RunOptions, face: Face) -> int:

@@ -8,15 +8,16 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from devserver.cli.changing import market_arguments
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.quick import market_arguments, run_arguments
+from devserver.cli.quick import run_arguments
 from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.ui.escape import cut, safe
 
 
 def main() -> None:
-    """Run the command in the process's arguments and end the process: the entry of `oa-dev`."""
+    """Run the command in the process's arguments, and end the process."""
     # What is imported stays: looking for garbage among it would take a tenth of a start.
     garbage.begin_start()
     for stream in (sys.stdout, sys.stderr):

@@ -143,6 +143,16 @@ def work(request: int, results: int, errors: int) -> NoReturn:
         os._exit(code)
 
 
+def become(folder: str, environ: Mapping[str, str]) -> None:
+    """Have the folder and the environment of a fresh start, also where Python has looked at others already."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    sys.dont_write_bytecode = bool(environ.get("PYTHONDONTWRITEBYTECODE"))
+    tempfile.tempdir = None
+
+
 def _work(request: int, results: int) -> int:
     def write(row: Row) -> None:
         os.write(results, json.dumps(row).encode() + b"\n")
@@ -151,16 +161,8 @@ def _work(request: int, results: int) -> int:
         with open(request, "rb", closefd=False) as stream:
             stream.seek(0)
             asked = pickle.load(stream)
-        os.chdir(asked["folder"])
+        become(asked["folder"], asked["environ"])
         stay_here()
-        # Have the environment that a fresh start has, also where Python has looked at another one
-        # already.
-        environ = asked["environ"]
-        os.environ.clear()
-        os.environ.update(environ)
-        time.tzset()
-        sys.dont_write_bytecode = bool(environ.get("PYTHONDONTWRITEBYTECODE"))
-        tempfile.tempdir = None
         for each in asked["also"]:
             __import__(each)
         asked["function"](asked["values"], write)

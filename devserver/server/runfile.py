@@ -15,7 +15,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,15 +135,24 @@ def _is_locked(handle: int) -> bool:
     return True
 
 
-def write_run_file(workspace: Path, url: str, token: str, pid: int, *, network: str = "network.yaml") -> Path:
+def write_run_file(
+    workspace: Path,
+    url: str,
+    token: str,
+    pid: int,
+    *,
+    network: str = "network.yaml",
+    commands: Mapping[str, str] | None = None,
+) -> Path:
     """Write the file of a server, at once and whole, readable by this user only.
 
-    `network` is the name of the file that it runs.
+    `network` is the name of the file that it runs; `commands` tells where commands are handed over.
 
     Raises DevServerError if the folder is not a private one of this user; OSError if it cannot be
     written.
     """
-    values = {"url": url, "token": token, "pid": pid, "started": process_started(pid), "network": network}
+    more = {"commands": dict(commands)} if commands else {}
+    values = {"url": url, "token": token, "pid": pid, "started": process_started(pid), "network": network, **more}
     write_private(workspace, NAME, json.dumps(values) + "\n")
     return run_file_path(workspace)
 

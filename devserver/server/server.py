@@ -313,7 +313,10 @@ class Server:
         if self._options.watch:
             self._begin(self._watch.run())
             self._begin(self._outside.run())
-        self._files.announce(self._url, self._token, self._options.path.name)
+        forks = self._options.forks
+        self._files.announce(
+            self._url, self._token, self._options.path.name, forks.commands if forks is not None else {}
+        )
         if (before := self._options.before) is None:
             self._announce_start()
         else:

@@ -8,7 +8,7 @@ Reads and writes no file of the user's.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from devserver.errors import DevServerError
@@ -54,8 +54,9 @@ class WorkspaceFiles:
         """Wait until all earlier agents are on disk, if they are kept at all."""
         await self._identities.written()
 
-    def announce(self, url: str, token: str, network: str) -> None:
-        """Write the run file, so that commands find this server. `network`: the file's name."""
+    def announce(self, url: str, token: str, network: str, commands: Mapping[str, str]) -> None:
+        """Write the run file, so that commands find this server. `network`: the file's name; `commands`: where they
+        are handed over."""
         if not self._claim.taken:
             self._tell(
                 f"{self._other()} runs in this folder: commands go to that one, and agents of this one will have to "
@@ -63,7 +64,7 @@ class WorkspaceFiles:
             )
             return
         try:
-            write_run_file(self._workspace, url, token, os.getpid(), network=network)
+            write_run_file(self._workspace, url, token, os.getpid(), network=network, commands=commands)
         except (OSError, DevServerError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({why})")

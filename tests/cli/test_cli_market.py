@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
+from nursery import Popen
 from processes import OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
 from devserver.cli.exits import Exit
 from devserver.cli.installing import Choices, add, remove
 from devserver.cli.staging import Asked
+from devserver.market.folder import alone
 from devserver.market.lock import NAME
 from devserver.model import forms_of_answers as forms
 
@@ -431,10 +433,20 @@ def test_a_fresh_clone_runs_with_sync(folder: Path) -> None:
         running.end()
 
 
-def test_two_commands_at_once_do_not_meet(folder: Path) -> None:
-    """The second one says who is at it."""
-    from devserver.market.folder import alone
+def test_what_needs_no_answer_is_carried_out_beside_a_server_that_runs(served: Running) -> None:
+    """By a process that has imported all, if it would do the same; the second of two at once says who is at it."""
+    folder = served.folder
 
+    def is_handed_over(*arguments: str, **values: str) -> bool:
+        process = Popen([*OA_DEV, *arguments], cwd=folder, env=environment(**values), stdout=subprocess.DEVNULL)
+        assert process.wait(PATIENCE) == 0
+        return int((folder / ".oa-dev" / "sync.lock").read_text()) != process.pid
+
+    assert is_handed_over("add", "polls", "--yes")
+    assert asked(folder)["version"] == "1.0"
+    make_mod_wheel(index(folder), "polls", "1.1")
+    assert is_handed_over("update", "--yes", "--json")
+    assert not is_handed_over("remove", "polls", PYTHONUTF8="1"), "variables that Python reads when it starts"
     with alone(folder):
         done = oa_dev(folder, "add", "polls", "--yes")
     assert done.returncode == 1

@@ -11,8 +11,9 @@ import pytest
 from processes import environment, write
 
 from devserver.cli import app, installing, serve
+from devserver.cli.changing import MARKET, market_arguments, may_be_handed_over
 from devserver.cli.exits import Exit
-from devserver.cli.quick import MARKET, SWITCHES, market_arguments, run_arguments
+from devserver.cli.quick import SWITCHES, run_arguments
 from devserver.cli.start import call
 
 READ = [
@@ -136,8 +137,28 @@ def test_a_supervisor_imports_nothing_of_what_it_supervises() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "handed"),
+    [
+        ("add polls --yes", True),
+        ("update -y --json", True),
+        ("remove polls", True),
+        ("add polls", False),
+        ("sync", False),
+        ("add git+ssh://host/polls --yes", False),
+        ("add ../polls --build --yes", False),
+        ("add polls --beside polls --yes", False),
+        ("status --yes", False),
+    ],
+)
+def test_what_asks_nothing_may_be_carried_out_in_another_process(arguments: str, handed: bool) -> None:
+    """Not what a person answers, not what may ask for a password, nor what needs the parser."""
+    assert may_be_handed_over(arguments.split()) is handed
+
+
+@pytest.mark.parametrize(
     ("command", "unwanted"),
-    [("remote", ["pydantic", "yaml"]), ("installing", ["typer", "asyncio", "importlib.metadata", "devserver.mod",
+    [("changing, devserver.server.hand_over", ["devserver.cli.start", "devserver.errors", "socket", "http.client"]),
+     ("remote", ["pydantic", "yaml"]), ("installing", ["typer", "asyncio", "importlib.metadata", "devserver.mod",
                                                        "devserver.loader.build", "devserver.model.facts"])],
 )  # fmt: skip
 def test_a_command_imports_little_before_its_work(command: str, unwanted: list[str]) -> None:
