@@ -118,7 +118,7 @@ MUTATIONS = (
     Mutation("transports/http/gate.py", " if name not in _NO_NAMES", "", _GATE),
     Mutation("transports/http/gate.py", "_from_here, _credential)", "_from_here)", _GATE),
     # Strict reading.
-    Mutation("transports/strict.py", 'if not ours and raw.count(b":") != _keys(value):', "if False:", _STRICT),
+    Mutation("transports/strict.py", 'if raw.count(b":") != _keys(value):', "if False:", _STRICT),
     Mutation("transports/strict.py", "if len(found) < len(pairs):\n        keys", "if False:\n        keys", _STRICT),
     Mutation("transports/strict.py", 'if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH:', "if False:", _STRICT),
     Mutation("transports/strict.py", 'raise Malformed("bad_query", "the query names a field twice")', "pass", _STRICT),
