@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from devserver.config.network import Root
+from devserver.config.network import Root, Section
 
 Schema = dict[str, Any]
 
 
 def network_schema() -> Schema:
+    # Before pydantic 2.14 a default whose class is not built yet cannot be written.
+    sections = [Section]
+    for each in sections:
+        sections += each.__subclasses__()
+        each.model_rebuild()
     schema = Root.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_inlined(schema, schema.pop("$defs"))}
 
