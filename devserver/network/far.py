@@ -78,8 +78,12 @@ class Far:
         sender = event.source_id
         # One that follows an event of the same sender does not overtake it.
         if sender in self._by_home or not self._ask_directly(event, done):
-            self._by_home[sender] = self._by_home.get(sender, 0) + 1
-            self._home.begin(partial(self._came_home, sender, done), self._dispatcher.process, event)
+            self._go_home(done, event)
+
+    def _go_home(self, done: Done, event: Event, *begun: Way) -> None:
+        sender = event.source_id
+        self._by_home[sender] = self._by_home.get(sender, 0) + 1
+        self._home.begin(partial(self._came_home, sender, done), self._dispatcher.process, event, *begun)
 
     def _came_home(self, sender: str | None, done: Done, answer: Any, error: BaseException | None) -> None:
         left = self._by_home[sender] - 1
@@ -129,15 +133,15 @@ class Far:
     def _replied(self, key: tuple[str | None, str], direct: _Direct, reply: Reply | None) -> None:
         del self._direct[key]
         event, way, told = direct.event, direct.way, direct.tell
-        process, answer = self._dispatcher.process, None if reply is None else reply.answer
+        answer = None if reply is None else reply.answer
         code = (answer.data or {}).get("code") if answer is not None else None
         if reply is None or code == STALE_SEAT:
-            self._home.begin(told, process, event, way)  # it was not handled
+            self._go_home(told, event, way)  # it was not handled
             return
         self._note(reply, way, direct.began)
         self._dispatcher.count_passed_by()
         if answer is None:
-            self._home.begin(told, partial(process, asked=True), event, way)
+            self._home.begin(told, partial(self._dispatcher.process, asked=True), event, way)
             return
         if not self.others.holds():
             answer, code = unsure(event), HOST_LOST
