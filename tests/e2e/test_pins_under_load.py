@@ -66,6 +66,7 @@ async def test_saves_with_pins_cost_no_agent_anything(workspace: Workspace, serv
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_agents_cannot_tell_saves_with_pins_from_others(
     workspace: Workspace, server: Running, agents: Crowd
 ) -> None:
