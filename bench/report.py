@@ -46,8 +46,12 @@ compiler, which the floor pays too), import 1.9, construction 1.0, gate and hand
 that, a handler of a logger or an entry in another module's table would outlive its code. The rest is the notification,
 reading until the file is whole, changes of threads, and the question and its answer over HTTP.
 
-Why 1,000 mods start later than in OpenAgents: each takes 3.2 ms on its way through all phases (import 1.9, construction
-0.5, `initialize()` 0.4, compiling 0.2), measured in the same way.
+Why 1,000 mods start later than in OpenAgents: each takes 1.8 ms of a processor on its way through all phases
+(plan 0.2, finding 0.15, import 1.2, construction 0.15, `initialize()` 0.1, commit 0.05; in process,
+2026-11-30), where a bare import of the same two files takes 0.3. Of the import 0.35 note what its code changes
+in the process, 0.3 read, hash and compile the sources, and 0.25 ask the disk where each module lies and whether
+others may have written it. 0.6 more in the server are its threads, the watch of 1,000 folders, and
+network.yaml.
 """
 
 
