@@ -13,6 +13,7 @@ import sys
 
 # Without Python's own module for sockets, which takes longer to import than all of this.
 from _socket import AF_UNIX, SHUT_WR, SO_PEERCRED, SOCK_SEQPACKET, SOL_SOCKET, socket
+from signal import SIGINT, default_int_handler, getsignal, signal
 
 import devserver
 
@@ -31,19 +32,44 @@ def hand_over(arguments: list[str]) -> int | None:
     Ctrl-C is handed on: the fork takes back what it has begun, and tells how it ended.
     """
     line = socket(AF_UNIX, SOCK_SEQPACKET)
+    before = getsignal(SIGINT)
+
+    def interrupted(*_: object) -> None:
+        # Another one ends this process alone.
+        signal(SIGINT, default_int_handler)
+        line.shutdown(SHUT_WR)
+
     try:
-        if not _has_begun(line, arguments):
+        if not _connected(line, arguments):
             return None
-        code = _heard(line)
+        if before is default_int_handler:
+            signal(SIGINT, interrupted)
+        if not _has_begun(line):
+            if getsignal(SIGINT) is not interrupted and before is default_int_handler:
+                raise KeyboardInterrupt
+            return None
+        code = line.recv(_MOST)
         if not code:
             print("error: the process that carried this out was ended", file=sys.stderr)
         return int(code or 1)
     finally:
         # A fork that has not begun hears this, and does nothing.
         line.close()
+        if before is default_int_handler:
+            signal(SIGINT, before)
 
 
-def _has_begun(line: socket, arguments: list[str]) -> bool:
+def _has_begun(line: socket) -> bool:
+    try:
+        begun = line.recv(_MOST) == BEGUN
+        line.settimeout(None)
+        return begun
+    except OSError:
+        return False
+
+
+def _connected(line: socket, arguments: list[str]) -> bool:
+    """Connect, and say what is to be carried out."""
     try:
         found = _found()
         if found is None:
@@ -56,9 +82,7 @@ def _has_begun(line: socket, arguments: list[str]) -> bool:
             return False
         outputs = b"".join(each.to_bytes(4, sys.byteorder) for each in (1, 2))
         line.sendmsg([json.dumps(_asked(arguments, found["secret"])).encode()], [(SOL_SOCKET, _SCM_RIGHTS, outputs)])
-        begun = _heard(line) == BEGUN
-        line.settimeout(None)
-        return begun
+        return True
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -109,15 +133,3 @@ def folder_now() -> list[int]:
     """Return what tells the working directory from others, also where a path means another one."""
     found = os.stat(".")
     return [found.st_dev, found.st_ino]
-
-
-def _heard(line: socket) -> bytes:
-    interrupted = False
-    while True:
-        try:
-            return line.recv(_MOST)
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True
-            line.shutdown(SHUT_WR)

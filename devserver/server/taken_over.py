@@ -78,10 +78,13 @@ class Commands:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         line.settimeout(None)
         line.send(BEGUN)
-        threading.Thread(target=_interrupt_after, args=(line,), daemon=True).start()
         code = 1
         try:
+            threading.Thread(target=_interrupt_after, args=(line,), daemon=True).start()
             code = self.run(asked["arguments"])
+        except KeyboardInterrupt:
+            # Before it has begun, or after it has ended.
+            code = 128 + signal.SIGINT
         except Exception:  # as the end of an interpreter tells it
             traceback.print_exc()
         for stream in (sys.stdout, sys.stderr):

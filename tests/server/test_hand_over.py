@@ -47,8 +47,8 @@ def run(arguments):
         case "fail":
             raise LookupError("there is none")
         case "wait":
-            (here / "waits").touch()
             try:
+                (here / "waits").touch()
                 while not (here / "go on").exists():
                     time.sleep(0.01)
             except KeyboardInterrupt:
