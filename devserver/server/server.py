@@ -575,12 +575,12 @@ class Server:
             (
                 ("the agents of dev.agents", self._agents.end),
                 ("the other hosts", self.hosting.end),
-                ("the states that outlive a crash", self._kept.end if self._files.are_ours else _nothing),
+                ("the states that outlive a crash", self._kept.end if self._files.are_ours else lambda: None),
                 ("the files in .oa-dev", self._files.end),
                 ("the contract", self.contracts.end),
                 ("the session", self.recording.end),
                 ("replay", self._replaying.end),
-                ("the fork server", _nothing if forks is None else forks.end),
+                ("the fork server", lambda: None if forks is None else forks.end()),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),
             )
@@ -593,10 +593,6 @@ async def _later(seconds: float, do: Callable[[], Awaitable[None] | None]) -> No
     await asyncio.sleep(seconds)
     if (work := do()) is not None:
         await work
-
-
-def _nothing() -> None:
-    """End a part that this run does not have."""
 
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
