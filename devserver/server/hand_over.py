@@ -90,7 +90,7 @@ def _connected(line: socket, arguments: list[str]) -> bool:
 def _found() -> dict[str, str] | None:
     """Return where the fork server listens, and its secret: from the private run file beside the nearest network.yaml.
 
-    Raises OSError, ValueError and others where there is none that can be believed.
+    Raises OSError, ValueError and others where it is missing or cannot be believed.
     """
     folder, me = os.getcwd(), os.geteuid()
     while not os.path.exists(f"{folder}/network.yaml"):
