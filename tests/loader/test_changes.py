@@ -186,7 +186,8 @@ async def test_what_code_leaves_in_a_package_without_code_is_taken_back(workshop
     """The empty package itself is not watched while it runs; what others put into it is theirs."""
     (workshop.folder / "holder").mkdir()
     (workshop.folder / "holder" / "__init__.py").write_text("")
-    workshop.write("entry", "import holder\nclass Kept: pass\nholder.kept = Kept\n")
+    asked = "import importlib\nholder = importlib.import_module('holder')\n"
+    workshop.write("entry", f"{asked}class Kept: pass\nholder.kept = Kept\n")
     workshop.build(entry="entry").keep()
     holder = sys.modules["holder"]
     assert holder.kept.__module__ == "entry"
