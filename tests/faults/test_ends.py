@@ -62,7 +62,7 @@ def test_the_files_end_in_every_state(tmp_path: Path, state: str) -> None:
     files = WorkspaceFiles(tmp_path, told.append)
     directory = Directory(NetworkConfig("Test"))
     files.begin(directory)
-    files.announce("http://127.0.0.1:1", "token", "network.yaml")
+    files.announce("http://127.0.0.1:1", "token", "network.yaml", {})
     STATES[state](tmp_path / ".oa-dev")
     directory.register("ana", {})
     files.end()
