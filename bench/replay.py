@@ -40,7 +40,7 @@ _PINS = 20
 _REST = 0.05
 """Seconds between two saves."""
 _MIB = 1024 * 1024
-_WINDOW = 1_000
+_WINDOW = 10_000
 """Events of one window."""
 
 
@@ -106,7 +106,7 @@ async def _measured(folder: Path, options: Options) -> dict[str, Any]:
             side = number % 4 in (1, 2)
             (pinned if side else plain).append((await saves.save(pins=side))[0])
         again = await _session(network, host, options.count(10_000, 1_000))
-        bare, recorded = await _recorded(network, recorder, replays, folder, options.count(60, 6))
+        bare, recorded = await _recorded(network, recorder, replays, folder, options.count(16, 2))
         held = await _held(replays, network, event, options.count(5, 2))
     finally:
         await host.end()
@@ -189,7 +189,7 @@ async def _recorded(
     network: AgentNetwork, recorder: Recorder, replays: Replays, folder: Path, rounds: int
 ) -> tuple[list[float], list[float]]:
     """The microseconds an event takes on its thread, in turns without and with a session that is recorded; the thread
-    that writes runs beside it."""
+    that writes runs beside it. Each turn is long: the beginning of a session is no event's cost."""
     recording = Recording(network, recorder, lambda: replays, clean=lambda raw: raw, tell=lambda fact: None)
     found: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds * 2):

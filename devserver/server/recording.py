@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ FOLDER = "sessions"
 MOST_WAITING = 50_000
 """The most lines, or batches of events, that may wait for the disk."""
 FLUSH_SECONDS = 0.05
-"""Seconds after which events are written whose batch is not full: those that a killed process may lose."""
+"""Seconds after which events are written: those that a killed process may lose."""
 _JOIN_SECONDS = 1.0
 
 
@@ -197,24 +197,26 @@ class _SessionFile:
         self.events = self.size = self.latest = 0
         self.handle, self._clean, self._ended, self._flush = handle, clean, ended, flush
         self._most, self._event_line = MOST_BYTES, event_line
-        self._waiting: queue.SimpleQueue[bytes | list[bytes] | None] = queue.SimpleQueue()
+        self._waiting: deque[bytes | list[bytes] | None] = deque()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="oa-dev session", daemon=True)
         self._thread.start()
 
     def put(self, written: bytes | list[bytes]) -> None:
         """Have a line written, or the entries of events after `latest`. From any thread; returns at once."""
-        self._waiting.put(written)
+        self._waiting.append(written)
 
     def close(self) -> bool:
         """Write the waiting lines, for at most a second, and end; return whether all are written."""
-        self._waiting.put(None)
+        self._waiting.append(None)
+        self._closing.set()
         self._thread.join(_JOIN_SECONDS)
         return not self._thread.is_alive()
 
     def _write_all(self) -> None:
         try:
             while (put := self._next()) is not None:
-                if self._waiting.qsize() > MOST_WAITING:
+                if len(self._waiting) > MOST_WAITING:
                     return self._ended("the disk is too slow")
                 lines = [put] if isinstance(put, bytes) else self._lines_of(put)
                 if self.size + sum(map(len, lines)) > self._most:
@@ -230,11 +232,11 @@ class _SessionFile:
         return None
 
     def _next(self) -> bytes | list[bytes] | None:
-        while True:
-            try:
-                return self._waiting.get(timeout=FLUSH_SECONDS)
-            except queue.Empty:
+        # It looks for itself: to be woken for each batch would cost the events more than all else of a session.
+        while not self._waiting:
+            if not self._closing.wait(FLUSH_SECONDS):
                 self._flush()
+        return self._waiting.popleft()
 
     def _lines_of(self, entries: list[bytes]) -> list[bytes]:
         return [self._event_line(each) for each in entries if number_of(each) > self.latest]
