@@ -36,6 +36,7 @@ from devserver.loader.finder import (
     import_lock,
     module_names_on_stack,
     release_locks,
+    take_names,
     wait_for_import,
 )
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
@@ -246,7 +247,6 @@ class Build:
                 copy_context().run(self._execute)
         except BaseException as error:
             if self._execution.abandoned:
-                self._modules.show()  # importlib has written into the table on the way out
                 raise Abandoned from error
             self._note_missing_loop(error)
             if self._bound:
@@ -438,6 +438,7 @@ class Build:
         """
         self._execution.abandoned = True
         release_locks(self._execution.executed)
+        take_names([each.module for each in self._execution.executed.values()])
         interrupt(self._execution.thread, Abandoned)
 
     def _reline(self, name: str, text: Text) -> None:
@@ -490,7 +491,9 @@ class Build:
             try:
                 importlib.reload(module)
             except BaseException:
-                sys.modules.pop(name, None)
+                # Where this build was abandoned, it may be that of a later one.
+                if sys.modules.get(name) is module:
+                    del sys.modules[name]
                 raise
         bind(name, sys.modules[name])
 

@@ -454,6 +454,14 @@ def release_locks(modules: Iterable[str]) -> None:
         reloading.pop(name, None)
 
 
+def take_names(modules: Iterable[ModuleType]) -> None:
+    """Have the imports of these modules, which a thread may end much later, leave Python's table unchanged."""
+    for module in modules:
+        if module.__spec__ is not None:
+            # Python takes out what has failed by this name: that would be a later module.
+            module.__spec__.name = f"{module.__spec__.name} (given up)"
+
+
 def import_lock(name: str) -> AbstractContextManager[Any]:
     """Keep imports of a module on other threads waiting."""
     return vars(importlib)["_bootstrap"]._ModuleLockManager(name)  # type: ignore[no-any-return]

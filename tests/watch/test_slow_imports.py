@@ -49,3 +49,27 @@ async def test_the_save_of_another_mod_does_not_wait_for_an_import_that_hangs(de
     assert await desk.version("echo") == 0
     (desk.folder / "mods/echo/go").touch()
     await desk.serves(1)
+
+
+async def test_an_import_that_was_given_up_takes_nothing_from_a_later_one(desk: Watching) -> None:
+    """Its code ends late, in the middle of another import, and Python then takes a failed module out of its table."""
+    desk.write("mods/echo/mod.py", echo(0))
+    await desk.begin(home="thread")
+    go, take_part = "pathlib.Path(__file__).with_name('go')", "from . import part\n"
+    pause = "        time.sleep(0.01)\n"
+    hangs = f"try:\n    while True:\n{pause}finally:\n    while not {go}.exists():\n{pause}"
+    desk.write("mods/echo/part.py", f"import pathlib, time\n{hangs}")
+    desk.write("mods/echo/mod.py", echo(1, take_part))
+    await until(lambda: bool(desk.notices()))
+    desk.write("mods/echo/mod.py", echo(2))
+    await desk.serves(2)
+    await desk.end()
+    waits = (
+        "for each in threading.enumerate():\n    if each is not me and each.name == me.name:\n        each.join(20)\n"
+    )
+    desk.write(
+        "mods/echo/part.py", f"import pathlib, threading\n{go}.touch()\nme = threading.current_thread()\n{waits}"
+    )
+    desk.write("mods/echo/mod.py", echo(3, take_part))
+    await desk.begin(home="thread")
+    await desk.serves(3)
