@@ -19,7 +19,8 @@ from bench.subjects import asker, mod_text
 
 _MODS, _FILES = (1, 10, 100, 1000), (100, 1000, 10_000, 50_000)
 _IDLE_FILES, _IDLE_AT_MOST = 5000, 1.5
-_SETTLE = 2.0
+_SETTLE = 8.0
+"""Seconds after which a server has done what it does once: it gets ready for commands some seconds after its start."""
 _FLAT = {"mods": 1.2, "watched files": 1.5}
 
 
