@@ -164,7 +164,8 @@ class Asks:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
             replied: asyncio.Future[Reply] = loop.create_future()
-            if not self._send_ask(host, asked, partial(_settle, replied)):
+            number = self._send_ask(host, asked, partial(_settle, replied))
+            if not number:
                 words = f"{event.event_name} has more than the {self._link.most_bytes} bytes that hosts send each other"
                 return _failed(event, "too_large", words)
             try:
@@ -174,6 +175,9 @@ class Asks:
                 await asyncio.sleep(0.05)
             except (EngineAway, NoAnswer) as error:
                 return self._lost(host, event, error)
+            finally:
+                # Where the asker was cancelled, nothing is to be asked again.
+                self._asking.pop(number, None)
 
     def _lost(self, host: str, event: Event, error: DevServerError) -> Reply:
         self.unknown += 1
@@ -200,18 +204,18 @@ class Asks:
             self.held -= 1
         return "" if loop.time() < end else f"host {host} does not answer; send again"
 
-    def _send_ask(self, host: str, asked: Asked, told: Told) -> bool:
-        """Have an ask sent; False where it is larger than hosts send."""
+    def _send_ask(self, host: str, asked: Asked, told: Told) -> int:
+        """Have an ask sent; return its number, or 0 where it is larger than hosts send."""
         self._number += 1
         seen, member = self._seen(), self._members.all.get(host)
         head, line = head_of(asked, seen), ask_of(asked, self._number)
         if len(head) + len(line) >= self._link.most_bytes > 0:
-            return False
+            return 0
         run = "" if member is None else member.run
         asking = self._asking[self._number] = _Asking(host=host, run=run, head=head, line=line, told=told)
         asking.next = asyncio.get_running_loop().time() + asking.pause
         asking.bundle = self._questions.add(host, head, line)
-        return True
+        return self._number
 
     async def _send(self, host: str, data: bytes, bundle: int) -> None:
         try:

@@ -438,7 +438,7 @@ class Build:
         """
         self._execution.abandoned = True
         release_locks(self._execution.executed)
-        take_names([each.module for each in self._execution.executed.values()])
+        take_names([each.module for each in list(self._execution.executed.values())])
         interrupt(self._execution.thread, Abandoned)
 
     def _reline(self, name: str, text: Text) -> None:
