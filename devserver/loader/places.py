@@ -218,7 +218,7 @@ def _decimal_default() -> tuple[Any, ...] | None:
     decimal = sys.modules.get("decimal")
     if decimal is None:
         return None
-    # As it is pickled: asking for each attribute takes longer than most other places.
+    # Its pickled form: to ask for each attribute takes longer than most other places do.
     *values, _flags, trapped = decimal.DefaultContext.__reduce__()[1]
     return (*values, tuple(trapped))
 
