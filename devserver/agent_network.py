@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from devserver.config.written import read_written
 from devserver.errors import DevServerError, NoModClass
@@ -63,7 +63,8 @@ from devserver.model.plan import RESTART, START, Plan
 from devserver.model.principal import LOCAL, Kind, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, default_label, label_of, main_of
 from devserver.network.accounts import RECORDED
-from devserver.network.agents import Agent, Directory, Registration
+from devserver.network.agent import Agent, Registration, Wishes
+from devserver.network.agents import Directory
 from devserver.network.asks import Asks
 from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
@@ -689,23 +690,9 @@ class AgentNetwork:
         self,
         agent_id: str,
         metadata: Mapping[str, Any] | None = None,
-        *,
-        password_hash: str = "",
-        group: str | None = None,
-        transport: str = "http",
-        secret: str | None = None,
-        trusted: bool = False,
-        near: bool = False,
+        **wishes: Unpack[Wishes],
     ) -> Registration:
-        """Register an agent, have it kept, and tell the mods. Raises EventRefused; see `Directory.register`."""
-        wishes = {
-            "password_hash": password_hash,
-            "group": group,
-            "transport": transport,
-            "secret": secret,
-            "trusted": trusted,
-            "near": near,
-        }
+        """Register an agent, have it kept, and tell the mods. Raises EventRefused; see `Directory.admit`."""
         if self._joins is not None:
             await self._joins.wait()
         if self._others is None:

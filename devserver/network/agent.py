@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from devserver.model.encoding import from_json
 from devserver.model.trace import MOST_NAMED
@@ -117,6 +117,17 @@ class Agent:
             "waiting": [place_of(each) for each in self.outbox.pack() if not each.kept],
             "refused": self.outbox.dropped,
         }
+
+
+class Wishes(TypedDict, total=False):
+    """What an agent may register with, beside its id and metadata; see `Directory.admit`."""
+
+    password_hash: str
+    group: str | None
+    transport: str
+    secret: str | None
+    trusted: bool
+    near: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
@@ -28,6 +28,7 @@ from devserver.network.agent import (
     Delivery,
     FarDelivery,
     Registration,
+    Wishes,
 )
 from devserver.network.elsewhere import AgentsElsewhere
 from devserver.network.grants import proves_grant, refuse_unless_proven
@@ -110,7 +111,7 @@ class Directory(AgentsElsewhere):
 
     # Identities
 
-    def register(self, agent_id: str, metadata: Mapping[str, Any] | None, **wishes: Any) -> Registration:
+    def register(self, agent_id: str, metadata: Mapping[str, Any] | None, **wishes: Unpack[Wishes]) -> Registration:
         """Register an agent, or let one that proves its secret go on where it was. As `admit`, which decides."""
         return self.take_in(self.admit(agent_id, metadata, **wishes))
 

@@ -9,40 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from devserver.live.generation import Call, Generation, detached_call, running_in
-from devserver.model.clock import Clock
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.model.logs import logger
 from devserver.model.split import Line, StateMode, main_of
-from devserver.network.agents import Directory
+
+if TYPE_CHECKING:
+    from devserver.agent_network import AgentNetwork
 
 _log = logger(__name__)
-
-
-class Services(Protocol):
-    """What a handle needs of the network behind it."""
-
-    network_id: str
-    network_name: str
-    directory: Directory
-    clock: Clock
-
-    def is_replaced(self, generation: Generation) -> bool: ...
-    async def send(self, event: Event) -> EventResponse: ...
-    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse: ...
-    async def unload_mod(self, mod: str) -> EventResponse: ...
-    async def reload_mod(self, mod: str) -> EventResponse: ...
-    def versions(self) -> dict[str, str]: ...
-    def storage_path(self, mod_name: str) -> Path: ...
 
 
 class NetworkHandle:
     """The network, bound to one generation (`self.network` of its instance); see `devserver.mod.Network`."""
 
-    def __init__(self, services: Services, mod_path: str, line: Line | None = None) -> None:
+    def __init__(self, services: AgentNetwork, mod_path: str, line: Line | None = None) -> None:
         self._services = services
         self._mod_path = main_of(mod_path)
         """What other mods and agents know it by: they see one mod, whichever of its lines speaks."""

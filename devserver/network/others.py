@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.trace import Visit
-from devserver.network.agent import Agent, FarDelivery, Registration
+from devserver.network.agent import Agent, FarDelivery, Registration, Wishes
 
 HOST_LOST = "host_lost"
 STALE_SEAT = "stale_seat"
@@ -76,7 +76,7 @@ class Others(Protocol):
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """Have an event put into the outboxes of agents of other hosts, and kept until they take it."""
 
-    async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:
+    async def register(self, agent_id: str, metadata: Any, **wishes: Unpack[Wishes]) -> Registration:
         """Register an agent in the whole network; as `Directory.register`. Raises EventRefused."""
 
 

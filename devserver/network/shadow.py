@@ -14,10 +14,9 @@ import contextvars
 import copy
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from devserver.live.registry import Choice, Registry, Slot
@@ -106,33 +105,13 @@ class HeldHandle(NetworkHandle):
         return replace(HELD, event_name=event.event_name) if run is None else run.answer(event)
 
     def create_channel(self, channel: str) -> None:
+        """Change no channel; nor note one to remove, which may be the mod's."""
+
+    def _change(self, change: Callable[..., None], *names: str) -> None:
         """Change no channel."""
 
-    def remove_channel(self, channel: str) -> None:
-        """Change no channel."""
-
-    def add_channel_member(self, channel: str, agent_id: str) -> None:
-        """Change no channel."""
-
-    def remove_channel_member(self, channel: str, agent_id: str) -> None:
-        """Change no channel."""
-
-    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
-        return _refused()
-
-    async def unload_mod(self, mod: str) -> EventResponse:
-        return _refused()
-
-    async def reload_mod(self, mod: str) -> EventResponse:
-        return _refused()
-
-    def storage_path(self, mod_name: str) -> Path:
-        """Return the shadow's own folder."""
-        return self._services.storage_path(self._storage or mod_name)
-
-
-def _refused() -> EventResponse:
-    return EventResponse(False, "a shadow changes no mods", {"code": "shadow"})
+    def _refusal(self) -> EventResponse:
+        return EventResponse(False, "a shadow changes no mods", {"code": "shadow"})
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
 """The commands that a network answers itself: one row of `COMMANDS` for each `system.*` event.
 
 The caller is the principal, whatever the event says. An unknown `system.*` is refused here and
-reaches no mod. The commands act through `SystemContext`; nothing here loads a mod or opens a
-socket.
+reaches no mod. The commands act through the network; nothing here loads a mod or opens a socket.
 """
 
 from __future__ import annotations
@@ -10,18 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import EventRefused
-from devserver.market.shelf import Shelf
 from devserver.model.event import Event, EventResponse
 from devserver.model.principal import Kind, Principal, Scope
-from devserver.network.agent import Agent, Registration
+from devserver.network.agent import Agent
 from devserver.network.agents import Directory
-from devserver.network.asks import Asks
 from devserver.network.audit import Audit
 from devserver.network.grants import proofs
 from devserver.network.identity import bare
+
+if TYPE_CHECKING:
+    from devserver.agent_network import AgentNetwork
 
 PREFIX = "system."
 
@@ -31,63 +31,7 @@ _LONGEST_WORDS = 200
 _audit = Audit()
 
 
-class Joinable(Protocol):
-    """A network that agents join and leave."""
-
-    @property
-    def directory(self) -> Directory: ...
-
-    def mods(self) -> list[dict[str, Any]]:
-        """Return its mods in order, each with at least `name` (the path in network.yaml), `mod_id`
-        and `version`."""
-
-    def get_network_stats(self) -> dict[str, Any]: ...
-
-    async def register_agent(
-        self,
-        agent_id: str,
-        metadata: Mapping[str, Any] | None,
-        *,
-        password_hash: str = "",
-        group: str | None = None,
-        transport: str = "http",
-        secret: str | None = None,
-        trusted: bool = False,
-        near: bool = False,
-    ) -> Registration:
-        """Register an agent and tell the mods. Raises EventRefused."""
-
-    async def unregister_agent(self, agent_id: str) -> bool:
-        """Forget an agent and tell the mods; False when it was not there."""
-
-
-class SystemContext(Joinable, Protocol):
-    """The network, as the commands need it."""
-
-    shelf: Shelf
-    asks: Asks
-
-    async def load_mod(
-        self,
-        mod_path: str,
-        config: Mapping[str, Any] | None = None,
-        *,
-        trusted: bool = True,
-        generation: int | None = None,
-    ) -> EventResponse:
-        """Load a mod; untrusted callers obey the allow list. `generation`: the one they saw."""
-
-    async def unload_mod(
-        self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
-    ) -> EventResponse:
-        """Unload a mod by path or id; `cascade`: with its dependents first; `force`: without."""
-
-    async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse: ...
-    async def split_mod(self, line: str, rule: float) -> EventResponse: ...
-    async def promote_mod(self, line: str) -> EventResponse: ...
-
-
-Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
+Run = Callable[["AgentNetwork", Event, Principal], Awaitable[EventResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +43,14 @@ class Command:
     run: Run
 
 
-async def run_system(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def run_system(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     """Answer a `system.*` event of `principal`; a refusal is an answer too, and is written to the audit log."""
-    problem = _problem(context, event, principal)
+    problem = _problem(network, event, principal)
     if problem is not None:
         _audit.refused(str(principal.id), event.event_name, problem.code)
         return refusal(event, problem.code, str(problem))
     try:
-        return await COMMANDS[command_name(event)].run(context, event, principal)
+        return await COMMANDS[command_name(event)].run(network, event, principal)
     except EventRefused as refused:
         return refusal(event, refused.code, str(refused))
 
@@ -134,13 +78,13 @@ def refusal(event: Event, code: str, sentence: str) -> EventResponse:
 # Who may
 
 
-def _problem(context: SystemContext, event: Event, principal: Principal) -> EventRefused | None:
+def _problem(network: AgentNetwork, event: Event, principal: Principal) -> EventRefused | None:
     command = COMMANDS.get(command_name(event))
     if command is None:
         return EventRefused("unknown_command", f"there is no command {event.event_name}")
     if not principal.may(command.scope):
         sentence = f"{event.event_name} needs the scope {command.scope}, which {principal.id} does not have"
-        config = context.directory.config
+        config = network.directory.config
         if principal.kind is Kind.AGENT and command.scope in config.grants.get(principal.id, ()):
             sentence = f"the grants of {principal.id} need a proof: register with {proofs(config, principal.id)}"
         return EventRefused("not_allowed", sentence)
@@ -167,9 +111,9 @@ def _subject(event: Event, principal: Principal) -> str:
     return bare(named)
 
 
-def _agent(context: SystemContext, event: Event, principal: Principal) -> Agent:
+def _agent(network: AgentNetwork, event: Event, principal: Principal) -> Agent:
     agent_id = _subject(event, principal)
-    agent = context.directory.agent(agent_id)
+    agent = network.directory.agent(agent_id)
     if agent is None:
         raise EventRefused("unknown_agent", f"there is no agent {agent_id!r}")
     return agent
@@ -203,8 +147,8 @@ def _optional_object(event: Event, key: str) -> dict[str, Any] | None:
 # Agents
 
 
-async def _register(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    registration = await context.register_agent(
+async def _register(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    registration = await network.register_agent(
         _text(event, "agent_id"),
         _optional_object(event, "metadata"),
         password_hash=_optional_text(event, "password_hash") or "",
@@ -219,26 +163,26 @@ async def _register(context: SystemContext, event: Event, principal: Principal) 
     return answer(event, told, f"{agent.agent_id} registered")
 
 
-async def _unregister(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    agent = _agent(context, event, principal)
-    await context.unregister_agent(agent.agent_id)
+async def _unregister(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    agent = _agent(network, event, principal)
+    await network.unregister_agent(agent.agent_id)
     return answer(event, message=f"{agent.agent_id} unregistered")
 
 
-async def _poll(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    agent = _agent(context, event, principal)
-    context.directory.touch(agent.agent_id)
+async def _poll(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    agent = _agent(network, event, principal)
+    network.directory.touch(agent.agent_id)
     return answer(event, {"messages": [each.to_dict() for each in agent.outbox.take_nowait()]})
 
 
-async def _ping(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    context.directory.touch(_subject(event, principal))
+async def _ping(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    network.directory.touch(_subject(event, principal))
     # Both names have one answer, as in OpenAgents.
     return answer(event, {"command": "ping_agent", "timestamp": event.payload.get("timestamp", int(time.time()))})
 
 
-async def _list_agents(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    in_full, directory = principal.may(Scope.READ), context.directory
+async def _list_agents(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    in_full, directory = principal.may(Scope.READ), network.directory
     return answer(event, {"agents": [_agent_row(each, directory, in_full) for each in directory.agents()]})
 
 
@@ -254,15 +198,15 @@ def _agent_row(agent: Agent, directory: Directory, in_full: bool) -> dict[str, A
 # Subscriptions
 
 
-async def _subscribe(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _subscribe(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     patterns, channels = event.payload.get("event_patterns"), event.payload.get("channels")
-    subscription = context.directory.subscribe(_subject(event, principal), patterns, channels)
+    subscription = network.directory.subscribe(_subject(event, principal), patterns, channels)
     return answer(event, subscription.to_dict(), "subscribed")
 
 
-async def _unsubscribe(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _unsubscribe(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     agent_id, wanted = _subject(event, principal), _optional_text(event, "subscription_id")
-    ended = context.directory.unsubscribe(agent_id, wanted)
+    ended = network.directory.unsubscribe(agent_id, wanted)
     if wanted is not None and not ended:
         return refusal(event, "unknown_subscription", f"{agent_id} has no subscription {wanted!r}")
     return answer(event, {"subscription_id": wanted, "agent_id": agent_id}, "unsubscribed")
@@ -271,29 +215,29 @@ async def _unsubscribe(context: SystemContext, event: Event, principal: Principa
 # Channels
 
 
-async def _list_channels(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return answer(event, {"channels": list(context.directory.channels())})
+async def _list_channels(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    return answer(event, {"channels": list(network.directory.channels())})
 
 
-async def _channel_members(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _channel_members(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     channel = _channel(event)
-    members = context.directory.channel_members(channel)
+    members = network.directory.channel_members(channel)
     if not principal.may(Scope.READ) and principal.id not in members:
         raise EventRefused("not_allowed", f"only its members may see who is in the channel {channel!r}")
     return answer(event, {"channel_id": channel, "members": list(members)})
 
 
-async def _join_channel(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    agent, channel = _agent(context, event, principal), _channel(event)
-    if channel not in context.directory.channels():
+async def _join_channel(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    agent, channel = _agent(network, event, principal), _channel(event)
+    if channel not in network.directory.channels():
         raise EventRefused("unknown_channel", f"there is no channel {channel!r}")
-    context.directory.add_channel_member(channel, agent.agent_id)
+    network.directory.add_channel_member(channel, agent.agent_id)
     return answer(event, {"channel_id": channel, "agent_id": agent.agent_id})
 
 
-async def _leave_channel(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    agent, channel = _agent(context, event, principal), _channel(event)
-    context.directory.remove_channel_member(channel, agent.agent_id)
+async def _leave_channel(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    agent, channel = _agent(network, event, principal), _channel(event)
+    network.directory.remove_channel_member(channel, agent.agent_id)
     return answer(event, {"channel_id": channel, "agent_id": agent.agent_id})
 
 
@@ -304,15 +248,15 @@ def _channel(event: Event) -> str:
 # The network and its mods
 
 
-async def _health(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    stats = context.get_network_stats()
+async def _health(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    stats = network.get_network_stats()
     if not principal.may(Scope.READ):
         stats = {key: stats[key] for key in _BRIEF_STATS if key in stats}
     return answer(event, stats)
 
 
-async def _list_mods(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return answer(event, {"mods": [mod_row(mod) for mod in context.mods()]})
+async def _list_mods(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    return answer(event, {"mods": [mod_row(mod) for mod in network.mods()]})
 
 
 def mod_row(mod: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,50 +277,50 @@ def _names(values: object) -> list[str]:
     return [str(each) for each in values]
 
 
-async def _manifest(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _manifest(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     wanted = _text(event, "mod_name")
-    for mod in context.mods():
+    for mod in network.mods():
         if wanted in (mod["name"], mod.get("mod_id")):
             return answer(event, {"mod_name": wanted, "manifest": {"mod_name": mod["name"], **mod_row(mod)}})
     return refusal(event, "unknown_mod", f"No manifest found for mod {wanted}")
 
 
-async def _load(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _load(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     path, config, seen = _text(event, "mod_path"), _optional_object(event, "config"), _seen(event)
     local = principal.kind is Kind.LOCAL
-    return _passed_on(event, await context.load_mod(path, config, trusted=local, generation=seen))
+    return _passed_on(event, await network.load_mod(path, config, trusted=local, generation=seen))
 
 
-async def _unload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _unload(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     path, force, cascade = _text(event, "mod_path"), _flag(event, "force"), _flag(event, "cascade")
-    return _passed_on(event, await context.unload_mod(path, force=force, cascade=cascade, generation=_seen(event)))
+    return _passed_on(event, await network.unload_mod(path, force=force, cascade=cascade, generation=_seen(event)))
 
 
-async def _reload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return _passed_on(event, await context.reload_mod(_text(event, "mod_path"), generation=_seen(event)))
+async def _reload(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    return _passed_on(event, await network.reload_mod(_text(event, "mod_path"), generation=_seen(event)))
 
 
-async def _search(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    found = await context.shelf.search((_optional_text(event, "words") or "")[:_LONGEST_WORDS])
+async def _search(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    found = await network.shelf.search((_optional_text(event, "words") or "")[:_LONGEST_WORDS])
     return answer(event, found, f"{found['found']} of {found['of']} mods")
 
 
-async def _ask(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _ask(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     name, why = _text(event, "name"), _optional_text(event, "why") or ""
-    asked = await context.asks.ask_for(principal.id, name, why)
+    asked = await network.asks.ask_for(principal.id, name, why)
     told = {"asked": asked.number, "state": asked.state.value, "name": asked.name, "version": asked.version}
     return answer(event, told, f"a person is asked for {asked.name} {asked.version}".rstrip())
 
 
-async def _split(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+async def _split(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
     share = event.payload.get("share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise EventRefused("bad_payload", f"{event.event_name} needs payload.share, a number from 0 to 1")
-    return _passed_on(event, await context.split_mod(_text(event, "line"), float(share)))
+    return _passed_on(event, await network.split_mod(_text(event, "line"), float(share)))
 
 
-async def _promote(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return _passed_on(event, await context.promote_mod(_text(event, "line")))
+async def _promote(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
+    return _passed_on(event, await network.promote_mod(_text(event, "line")))
 
 
 def _seen(event: Event) -> int | None:

@@ -10,15 +10,15 @@ import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from devserver.errors import EventRefused
 from devserver.live.loops import Done
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.model.principal import Principal, Scope, agent_principal
-from devserver.network.agent import Agent, Registration
-from devserver.network.system import Joinable
+from devserver.network.agent import Agent, Registration, Wishes
+from devserver.network.agents import Directory
 from devserver.transports.strict import Malformed
 
 MOST_TEXT = 200
@@ -33,8 +33,11 @@ _TEXTS: dict[str, int | None] = {
 """The texts of an event, each with its most characters."""
 
 
-class ServedNetwork(Joinable, Protocol):
-    """A network as transports see it."""
+class ServedNetwork(Protocol):
+    """A network as transports see it: see `AgentNetwork`."""
+
+    @property
+    def directory(self) -> Directory: ...
 
     @property
     def config(self) -> NetworkConfig:
@@ -46,6 +49,13 @@ class ServedNetwork(Joinable, Protocol):
     def take(self, event: Event, principal: Principal, done: Done) -> bool:
         """Do the same without a task, and have `done` called. False, with nothing done, where that
         cannot be."""
+
+    async def register_agent(
+        self, agent_id: str, metadata: Mapping[str, Any] | None, **wishes: Unpack[Wishes]
+    ) -> Registration: ...
+    async def unregister_agent(self, agent_id: str) -> bool: ...
+    def mods(self) -> list[dict[str, Any]]: ...
+    def get_network_stats(self) -> dict[str, Any]: ...
 
 
 def event_from(values: Mapping[str, Any], source_id: str | None, group: str | None = None) -> Event:

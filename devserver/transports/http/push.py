@@ -313,8 +313,8 @@ class Session:
         self._socket.close(code)
 
     def ended(self) -> None:
-        """Let go of the agent. Accepted messages are carried out, though no one will hear the
-        answer."""
+        """Let go of the agent; may be called twice. Accepted messages are carried out, though no one
+        will hear the answer."""
         if self._is_over:
             return
         self._is_over = True

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -29,6 +29,7 @@ from devserver.transports.http.handover import HandedConnection
 if TYPE_CHECKING:
     import asyncio
 
+    from devserver.transports.http.push import Session
     from devserver.transports.http.serving import HttpServer
 
 PING_SECONDS = 20.0
@@ -48,25 +49,6 @@ _MOST_FRAME = MOST_BODY + 14
 _log = logging.getLogger("devserver.frames")
 _log.setLevel(logging.WARNING)
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-
-
-class Speaker(Protocol):
-    """Speaks on a WebSocket: told of messages, and of its end."""
-
-    @property
-    def agent_id(self) -> str | None: ...
-    @property
-    def size(self) -> int: ...
-    def heard(self, raw: bytes) -> None: ...
-
-    def sent(self) -> None:
-        """Continue sending: the client has read everything."""
-
-    def ended(self) -> None:
-        """Note the end: nothing can be sent any more. May be called twice."""
-
-    def unanswered(self) -> tuple[list[bytes], list[bytes]]: ...
-    def is_working(self) -> bool: ...
 
 
 class WebSocket(Channel):
@@ -97,7 +79,7 @@ class WebSocket(Channel):
         super().__init__(server)
         self.principal = principal
         self.who = who
-        self.speaker: Speaker | None = None
+        self.speaker: Session | None = None
         self.agent_id = handed.agent_id if handed is not None else None
         """The agent that had registered on it before the server was restarted."""
         self._handed = handed
