@@ -19,7 +19,7 @@ from devserver.cli.catalogue import add_catalogue
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.lines import add_lines
 from devserver.cli.market import add_market
-from devserver.cli.options import Json, NetworkFile, OnDemand, SchemaOf, format_of, formats, level_of, levels, port_of
+from devserver.cli.options import OF_FORMAT, OF_LEVEL, Json, NetworkFile, OnDemand, SchemaOf, port_of
 from devserver.cli.replays import add_replays
 from devserver.cli.running import add_running
 
@@ -89,15 +89,13 @@ Supervise = Annotated[bool | None, typer.Option("--supervise/--no-supervise", he
 Studio = Annotated[bool | None, typer.Option("--studio/--no-studio", help="Serve OpenAgents' Studio at /studio.")]
 Level = Annotated[
     str | None,
-    typer.Option(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
+    typer.Option(metavar="LEVEL", **OF_LEVEL, help="debug, info, warning or error."),
 ]
 
 
 LogFormat = Annotated[
     str | None,
-    typer.Option(
-        metavar="FORMAT", parser=format_of, autocompletion=formats, help="human or json (default: as the rest is told)."
-    ),
+    typer.Option(metavar="FORMAT", **OF_FORMAT, help="human or json (default: as the rest is told)."),
 ]
 
 
@@ -209,9 +207,7 @@ def move(
     as_json: Json = False,
 ) -> int:
     """Bring a mod to another host, with its state."""
-    from devserver.cli.hosts import move as moved
-
-    return moved(mod, to, as_json=as_json)
+    return hosts.move(mod, to, as_json=as_json)
 
 
 @app.command()
@@ -247,7 +243,7 @@ def schema(
 @app.command()
 def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
     """Show every setting with its source, and what else matters here."""
-    return commands.doctor(network, {}, as_json=as_json)
+    return commands.doctor(network, as_json=as_json)
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})

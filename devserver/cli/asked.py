@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from devserver.cli.client import Client, ServerRefused, connect
+from devserver.cli.client import Client, ServerRefused, server_here
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines
 from devserver.ui.catalogue import asked_lines
 
 
 def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
     """Show the waiting requests; with a number that mod's facts; with an answer, give it."""
-    server = connect(workspace())
+    server = server_here()
     waiting = server.get("asked", quick=True)["asked"]
     if number is None:
         say_json({"asked": waiting}) if as_json else show_lines(asked_lines(waiting))
@@ -24,8 +23,14 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
         raise Problem(f"nothing waits under the number {number}", code=Exit.FATAL)
     if answer is None:
         return _shown(row, as_json=as_json)
-    if answer == "yes" and not _runs(server, row) and (code := _add(row, as_json=as_json)) != Exit.CLEAN:
-        return code
+    if answer == "yes" and not _runs(server, row):
+        from devserver.cli.installing import Choices, add
+        from devserver.cli.staging import Asked
+
+        # As `add` does; the answer was given to the mod of this digest.
+        code = add(Choices(yes=True, as_json=as_json, sha256=row["sha256"]), [row["name"]], Asked())
+        if code != Exit.CLEAN:
+            return code
     try:
         told = server.post("asked", {"number": number, "answer": answer, "sha256": row["sha256"]})
     except ServerRefused as error:
@@ -41,25 +46,13 @@ def _runs(server: Client, row: Mapping[str, Any]) -> bool:
     return any(each.get("mod_path") in mods for each in server.status().get("mods", []))
 
 
-def _add(row: Mapping[str, Any], *, as_json: bool) -> int:
-    """Add the mod as `add` does; the answer was given to the mod of this digest."""
-    from devserver.cli.installing import Choices, add
-    from devserver.cli.staging import Asked
-
-    return add([row["name"]], Choices(yes=True, as_json=as_json, sha256=row["sha256"]), Asked())
-
-
-def named(row: Mapping[str, Any]) -> str:
-    """Return the requested mod in the form that commands take."""
-    return f"{row['name']}=={row['version']}" if row["version"] else str(row["name"])
-
-
 def _shown(row: Mapping[str, Any], *, as_json: bool) -> int:
     from devserver.cli.finding import show_mod
 
     if not as_json:
         show_lines(asked_lines([row]))
-    code = show_mod(named(row), source=False, diff=False, as_json=as_json)
+    wanted = f"{row['name']}=={row['version']}" if row["version"] else str(row["name"])
+    code = show_mod(wanted, source=False, diff=False, as_json=as_json)
     if not as_json:
         say(f"oa-dev asked {row['number']} yes adds it, oa-dev asked {row['number']} no refuses it")
     return code

@@ -37,12 +37,9 @@ class Beside:
     agents: str = ""
 
 
-def add_beside(what: Sequence[str], chosen: Choices, asked: Asked, beside: Beside) -> int:
+@guarded
+def add_beside(chosen: Choices, what: Sequence[str], asked: Asked, beside: Beside) -> int:
     """List another version of a mod beside it, lock and install it, and wait until it runs. Ends with 1 where not."""
-    return guarded(lambda: _add(what, chosen, asked, beside), chosen)
-
-
-def _add(what: Sequence[str], chosen: Choices, asked: Asked, beside: Beside) -> int:
     if len(what) != 1:
         raise Problem("one version at a time runs beside a mod", "oa-dev add wiki-extras~=2.0 --beside wiki_extras")
     here = read_here(chosen)
@@ -125,12 +122,9 @@ def _show(ready: Ready, line: str) -> None:
         show_lines(difference(ready, line))
 
 
-def update_beside(names: Sequence[str], chosen: Choices) -> int:
+@guarded
+def update_beside(chosen: Choices, names: Sequence[str]) -> int:
     """Have the newest versions that suit run beside what runs. Ends with 1 where one does not start."""
-    return guarded(lambda: _update(names, chosen), chosen)
-
-
-def _update(names: Sequence[str], chosen: Choices) -> int:
     here = read_here(chosen)
     wanted = [here.lock.mods.get(each, normal(each)) for each in names]
     with alone(here.workspace):

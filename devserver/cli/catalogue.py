@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devserver.cli.options import Json, OnDemand, yes_or_no
+from devserver.cli.options import OF_ANSWER, Json, OnDemand
 
 if TYPE_CHECKING:
     from devserver.cli import asked as asking
@@ -46,9 +46,7 @@ def show(
 
 def asked(
     number: Annotated[int | None, typer.Argument(metavar="[N]", help="One of them alone.", min=1)] = None,
-    answer: Annotated[
-        str | None, typer.Argument(metavar="[yes|no]", parser=yes_or_no, help="The answer to it.")
-    ] = None,
+    answer: Annotated[str | None, typer.Argument(metavar="[yes|no]", **OF_ANSWER, help="The answer to it.")] = None,
     as_json: Json = False,
 ) -> int:
     """Show which mods agents ask for, or answer one."""

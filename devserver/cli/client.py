@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from devserver.cli.locate import workspace
 from devserver.control.page_address import address
 from devserver.errors import DevServerError
 from devserver.model.names import is_loopback
@@ -154,6 +155,11 @@ def connect(workspace: Path) -> Client:
             f"no oa-dev is running for {workspace}: the one with pid {found.pid} has ended; start one with: oa-dev run"
         )
     return Client(found)
+
+
+def server_here() -> Client:
+    """Return the server of the network that commands here are about. Raises as `connect`."""
+    return connect(workspace())
 
 
 def of_host(host: str) -> dict[str, str]:

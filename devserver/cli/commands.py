@@ -11,24 +11,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devserver.cli.client import NotRunning, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import NAME, network_file, working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.cli.serve import settings_of
-from devserver.model.wire_form import error_to_dict
-
-if TYPE_CHECKING:
-    from devserver.server.check import Checked
-from typing import TYPE_CHECKING, NamedTuple
-
-from devserver.cli.client import NotRunning, connect
 from devserver.errors import ConfigError, DevServerError
 from devserver.model.facts import ErrorFacts
-from devserver.model.wire_form import plan_to_dict
+from devserver.model.wire_form import error_to_dict, plan_to_dict
 from devserver.model.wire_read import error_from_dict
 
 if TYPE_CHECKING:
     from devserver.model import forms
+    from devserver.server.check import Checked
 
 
 def check(given: Path | None, *, as_json: bool) -> int:
@@ -73,7 +68,7 @@ def plan(given: Path | None, *, as_json: bool) -> int:
     from devserver.ui.lines import config_refused
     from devserver.ui.plan_lines import plan_rows
 
-    plans, problems = planned(path)
+    plans, problems = _planned(path)
     if as_json:
         say_json({"plans": plans, "problems": [error_to_dict(each) for each in problems]})
         return Exit.CONFIG if problems else Exit.CLEAN
@@ -104,7 +99,6 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
     Without a server, the mods of the network here are imported in a process of their own, as by
     `check`.
     """
-    from devserver.cli.client import NotRunning, connect
     from devserver.server.check import check_network
 
     try:
@@ -118,7 +112,7 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
     return {row["mod_path"]: row["config_schema"] for row in rows if row["config_schema"] is not None}
 
 
-def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+def doctor(given: Path | None, *, as_json: bool) -> int:
     """Print every setting with its source, and the facts of this machine that matter. Exits with 1
     if something is wrong."""
     from devserver.cli.doctor import examined
@@ -132,8 +126,7 @@ def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> in
         path, none_here = working_directory() / NAME, str(problem)
     from devserver.ui.doctor import doctor_lines
 
-    settings = settings_of(path, flags)
-    rows = examined(path, settings, none_here)
+    rows = examined(path, settings_of(path, {}), none_here)
     if as_json:
         say_json([asdict(each) for each in rows])
     else:
@@ -143,7 +136,9 @@ def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> in
 
 def new_network(folder: Path, *, as_json: bool) -> int:
     """Write a small network that runs, with a mod and its test."""
-    return _told(write_network(folder), f"now: {_then(folder)}", as_json=as_json)
+    here = folder.resolve() == Path.cwd()
+    then = "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
+    return _told(write_network(folder), f"now: {then}", as_json=as_json)
 
 
 def write_network(folder: Path) -> dict[str, Any]:
@@ -151,12 +146,6 @@ def write_network(folder: Path) -> dict[str, Any]:
     from devserver.cli.scaffold import network_files
 
     return _written(folder, network_files(folder.resolve().name))
-
-
-def _then(folder: Path) -> str:
-    """Return the next commands to type, as a shell reads them."""
-    here = folder.resolve() == Path.cwd()
-    return "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
 
 
 def new_mod(name: str, *, package: bool = False, as_json: bool) -> int:
@@ -249,26 +238,19 @@ def _written(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
     return {"folder": str(folder.resolve()), "files": list(files)}
 
 
-class Planned(NamedTuple):
-    """Plans in their wire form, or why they are missing."""
-
-    plans: list[forms.PlanForm]
-    problems: tuple[ErrorFacts, ...] = ()
-
-
-def planned(path: Path) -> Planned:
-    """Return what the files on disk would change in the running network, or what a start does."""
+def _planned(path: Path) -> tuple[list[forms.PlanForm], tuple[ErrorFacts, ...]]:
+    """Return plans in their wire form, or why they are missing."""
     try:
         answer = connect(path.parent).get("plan")
     except NotRunning:
         return _of_a_start(path)
     try:
-        return Planned(list(answer["plans"]), tuple(error_from_dict(each) for each in answer["problems"]))
+        return list(answer["plans"]), tuple(error_from_dict(each) for each in answer["problems"])
     except (KeyError, TypeError, ValueError) as error:
         raise DevServerError("the server's answer is of another version: start it again") from error
 
 
-def _of_a_start(path: Path) -> Planned:
+def _of_a_start(path: Path) -> tuple[list[forms.PlanForm], tuple[ErrorFacts, ...]]:
     # Here and not above: a running server does not need it.
     from devserver.agent_network import AgentNetwork
     from devserver.model.change import ConfigChanged
@@ -276,7 +258,7 @@ def _of_a_start(path: Path) -> Planned:
     try:
         network = AgentNetwork.load(path)
     except ConfigError as error:
-        return Planned([], error.problems)
+        return [], error.problems
     network.engine.environment.begin()
     made = network.plan(ConfigChanged(network.config, cause="start"))
-    return Planned([plan_to_dict(made)])
+    return [plan_to_dict(made)], ()

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from devserver.cli.client import Client, NotRunning, ServerRefused, connect, of_host
+from devserver.cli.client import Client, NotRunning, ServerRefused, of_host, server_here
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.errors import DevServerError
 from devserver.model.trace import AT, NUMBER, row_to_dict
@@ -39,12 +38,17 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
         count: after how many events following ends.
         follow: whether to go on after the last ones.
     """
-    host, number = _number(words)
+    # As in 1287, gpu-1#1287 or #1287, which a shell takes for a comment unless it is quoted.
+    host, _, text = words[0].rpartition("#") if len(words) == 1 else ("", "", "")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
     if number is not None:
-        return _one(connect(workspace()), number, host, as_json=as_json)
+        return _one(server_here(), number, host, as_json=as_json)
     query = " ".join(words)
-    wanted, server = _search(query), connect(workspace())
-    feeds = _feeds(server)
+    try:
+        wanted = parse_search(query)
+    except BadSearch as error:
+        raise Problem(str(error)) from error
+    feeds = _feeds(server_here())
     if last is not None:
         for row in _latest(feeds, query, last):
             _show(row, as_json=as_json)
@@ -174,7 +178,7 @@ def _news_of_other(feed: Feed, wanted: Search) -> Iterator[News]:
         except (NotRunning, ServerRefused):
             time.sleep(10 * _LOOK)
             with suppress(NotRunning):
-                feed.server = connect(workspace())
+                feed.server = server_here()
             continue
         yield [feed.named(row) for row in rows if fits(wanted, row)], skipped
 
@@ -188,7 +192,7 @@ def _sources(feeds: list[Feed], wanted: Search) -> Iterator[Iterator[News]]:
     while True:
         time.sleep(10 * _LOOK)
         try:
-            server = connect(workspace())
+            server = server_here()
             rows = server.get("hosts", quick=True).get("hosts") or ()
         except (NotRunning, ServerRefused):
             continue  # its own news waits for the next server, or ends
@@ -239,7 +243,7 @@ def _next_feed(feed: Feed, error: NotRunning) -> Feed:
             print(f"oa-dev: the server ended; waiting {_PATIENCE:g} s for the next one", file=sys.stderr, flush=True)
             was_said = True
         try:
-            server = connect(workspace())
+            server = server_here()
             found = Feed(server, feed.after if lives else 0)
             found.shown_host = feed.shown_host
         except NotRunning:
@@ -272,32 +276,14 @@ def _one(server: Client, number: int, host: str, *, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def _number(words: tuple[str, ...]) -> tuple[str, int | None]:
-    """Return the host and the wanted number, as in 1287, gpu-1#1287 or #1287, which a shell takes for a comment unless
-    it is quoted."""
-    host, _, text = words[0].rpartition("#") if len(words) == 1 else ("", "", "")
-    return host, int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _search(query: str) -> Search:
-    try:
-        return parse_search(query)
-    except BadSearch as error:
-        raise Problem(str(error)) from error
-
-
 def words_of(what: list[str], *, failed: bool, slow: str | None) -> tuple[str, ...]:
-    """Return the words of a search: the typed ones, and options that stand for some."""
-    return tuple(_words(what, failed=failed, slow=slow))
-
-
-def _words(what: list[str], *, failed: bool, slow: str | None) -> Iterator[str]:
-    for each in what:
-        # One argument may contain spaces: then it was meant as one text.
-        yield f'"{each}"' if " " in each and ":" not in each and '"' not in each else each
+    """Return the words of a search: the typed ones, and options that stand for some. Raises Problem."""
+    # One argument may contain spaces: then it was meant as one text.
+    words = [f'"{each}"' if " " in each and ":" not in each and '"' not in each else each for each in what]
     if failed:
-        yield "failed"
+        words.append("failed")
     if slow is not None:
         if not parse_search(word := f">{slow}").of_row:
             raise Problem(f"--slow {slow}: a time has its unit, as in 5ms or 1.5s")
-        yield word
+        words.append(word)
+    return tuple(words)

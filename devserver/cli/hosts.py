@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devserver.cli.client import Client, server_here
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.output import say_json, show_lines, view
+from devserver.cli.locate import working_directory
+from devserver.cli.output import say, say_json, show_lines, view
+from devserver.errors import DevServerError
+from devserver.model.names import host_name_problem
 
 if TYPE_CHECKING:
     from devserver.hosts.wanted import Wanted
-from devserver.cli.client import connect
-from devserver.cli.locate import workspace
-from devserver.cli.output import say
-from devserver.model.names import host_name_problem
 
 INSTALL = "python -m pip install 'oa-dev[hosts]'"
 
@@ -45,8 +45,6 @@ def join(url: str, creds: Path | None, name: str | None, flags: Mapping[str, Any
     """Be another door of a network: fetch its settings, and serve. Returns the exit code."""
     _need_nats()
     from devserver.cli import serve
-    from devserver.cli.locate import working_directory
-    from devserver.errors import DevServerError
     from devserver.hosts.credentials import checked_url, read
     from devserver.hosts.shared import fetched, join_folder, write_workspace
     from devserver.hosts.wanted import Wanted, own_name
@@ -66,13 +64,9 @@ def join(url: str, creds: Path | None, name: str | None, flags: Mapping[str, Any
 
 def hosts(*, as_json: bool) -> int:
     """Show the hosts of the running network and their engine."""
-    from devserver.cli.client import connect
-    from devserver.cli.locate import workspace
     from devserver.ui.status import hosts_lines
 
-    values = connect(workspace()).get("hosts", quick=True)
-    if values.get("hosts") is None:
-        raise Problem("this network has one host", "start it with: oa-dev run --hosts")
+    _, values = _several()
     if as_json:
         say_json(values)
     else:
@@ -80,9 +74,16 @@ def hosts(*, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def _checked(name: str | None) -> str | None:
-    from devserver.hosts.names import host_name_problem
+def _several() -> tuple[Client, dict[str, Any]]:
+    """Return the server here, and its hosts. Raises Problem where there is one alone."""
+    server = server_here()
+    values = server.get("hosts", quick=True)
+    if values.get("hosts") is None:
+        raise Problem("this network has one host", "start it with: oa-dev run --hosts")
+    return server, values
 
+
+def _checked(name: str | None) -> str | None:
     if name is not None and (problem := host_name_problem(name)) is not None:
         raise Problem(f"{name!r} cannot name a host: {problem}")
     return name
@@ -100,9 +101,7 @@ def move(mod: str, to: str, *, as_json: bool) -> int:
     """Bring a mod, by path or id, to another host; network.yaml is as before where it does not get there."""
     if (problem := host_name_problem(to)) is not None:
         raise Problem(f"{to!r} cannot name a host: {problem}")
-    server = connect(workspace())
-    if server.get("hosts", quick=True).get("hosts") is None:
-        raise Problem("this network has one host", "start it with: oa-dev run --hosts")
+    server, _ = _several()
     told = server.post("move", {"mod": mod, "to": to})
     if as_json:
         say_json(told)

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.following import Followed
@@ -46,6 +46,8 @@ from devserver.ui.words import count
 
 if TYPE_CHECKING:
     from devserver.cli.became import Became
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Here:
 
 
 def read_here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
+    """Read the workspace. Raises BadLock, but with `may_be_bad`, and ConfigError."""
     path = network_file(None)
     config = read_network(path)
     lock, anew = _lock(path.parent, may_be_bad=may_be_bad)
@@ -114,6 +117,42 @@ def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
         return market.salvaged_lock(workspace), True
 
 
+Command = Callable[Concatenate[Choices, P], int]
+
+
+def guarded(command: Command[P]) -> Command[P]:
+    """Have a command tell its errors to people and programs."""
+
+    @wraps(command)
+    def carried_out(chosen: Choices, /, *given: P.args, **named: P.kwargs) -> int:
+        try:
+            return command(chosen, *given, **named)
+        except NothingSuits as error:
+            why = error.why
+            if chosen.as_json:
+                sides = [{"who": each.who, "needs": each.needs, "place": each.place} for each in why.sides]
+                say_json({"success": False, "error": str(error), "package": why.package, "sides": sides,
+                          "sentence": why.sentence, "derivation": why.raw})  # fmt: skip
+            else:
+                say(f"✗ {error}")
+                show_lines(ui.conflict_lines(why, view(), whole=chosen.explain))
+            return Exit.FATAL
+        except UvFailed as error:
+            raise Problem(
+                str(error), error.said.replace("\n", " · ")[:300] if error.said else "", Exit.FATAL
+            ) from error
+        except (Problem, ConfigError):
+            raise
+        except DevServerError as error:
+            raise Problem(str(error), code=Exit.FATAL) from error
+        except OSError as error:
+            raise Problem(
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}", code=Exit.FATAL
+            ) from error
+
+    return carried_out
+
+
 # The commands
 
 
@@ -124,21 +163,18 @@ def called(command: str, names: Sequence[str], chosen: Collection[str]) -> int:
     choices = Choices(**{name: on[name] for name in on if name not in of_add})
     match command:
         case "add":
-            return add(names, choices, Asked(**{name: on[name] for name in on if name in of_add}))
+            return add(choices, names, Asked(**{name: on[name] for name in on if name in of_add}))
         case "update":
-            return update(names, choices)
+            return update(choices, names)
         case "remove":
-            return remove(names, choices)
+            return remove(choices, names)
         case _:
             return sync(choices)
 
 
+@guarded
 def sync(chosen: Choices, *, vendor: bool = False) -> int:
     """Lock the wants, and install the lock. Exits with 1 if that is impossible, or was declined."""
-    return guarded(lambda: _sync(chosen, vendor=vendor), chosen)
-
-
-def _sync(chosen: Choices, *, vendor: bool) -> int:
     path = network_file(None)
     # Without catalogues first: if nothing has changed, no address is asked.
     config, (lock, anew) = read_network(path), _lock(path.parent, may_be_bad=True)
@@ -164,12 +200,9 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         return applied(here, ready, chosen, concerned=())
 
 
+@guarded
 def restore(chosen: Choices) -> int:
     """Restore installed files that were changed by hand, after a question. Exits with 1 on a no."""
-    return guarded(lambda: _restore(chosen), chosen)
-
-
-def _restore(chosen: Choices) -> int:
     workspace = network_file(None).parent
     data = market.lock_bytes(workspace)
     installed = find_installed(workspace, data) if data is not None else None
@@ -188,12 +221,9 @@ def _restore(chosen: Choices) -> int:
     return Exit.CLEAN
 
 
-def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
+@guarded
+def add(chosen: Choices, what: Sequence[str], asked: Asked) -> int:
     """List mods in network.yaml, lock and install them, and wait until they run, or exit with 1."""
-    return guarded(lambda: _add(what, chosen, asked), chosen)
-
-
-def _add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
     here = read_here(chosen)
     with alone(here.workspace):
         try:
@@ -253,12 +283,9 @@ def _expect_seen(here: Here, ready: Ready, name: str, sha256: str) -> None:
         )
 
 
-def update(names: Sequence[str], chosen: Choices) -> int:
+@guarded
+def update(chosen: Choices, names: Sequence[str]) -> int:
     """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not."""
-    return guarded(lambda: _update(names, chosen), chosen)
-
-
-def _update(names: Sequence[str], chosen: Choices) -> int:
     here = read_here(chosen)
     wanted = [_locked_name(each, here.lock) for each in names]
     with alone(here.workspace):
@@ -285,12 +312,9 @@ def _locked_name(name: str, lock: Lock) -> str:
     return found
 
 
-def remove(names: Sequence[str], chosen: Choices) -> int:
+@guarded
+def remove(chosen: Choices, names: Sequence[str]) -> int:
     """Take mods out of network.yaml and the lock. Exits with 1 if others need one."""
-    return guarded(lambda: _remove(names, chosen), chosen)
-
-
-def _remove(names: Sequence[str], chosen: Choices) -> int:
     here = read_here(chosen)
     wanted = {_locked_name(each, here.lock) for each in names}
     paths = [each.path for each in here.config.mods if here.lock.mods.get(each.path) in wanted]
@@ -358,34 +382,6 @@ def prepare() -> None:
     here = Path(os.sep)
     wants_of(parse_network("network: {name: any, mods: []}"), here, Lock(), (built_in(),)).texts(here)
     tops_here()
-
-
-def guarded(command: Callable[[], int], chosen: Choices) -> int:
-    """Print an error for people and programs."""
-    try:
-        return command()
-    except NothingSuits as error:
-        if chosen.as_json:
-            say_json(_conflict(error))
-        else:
-            say(f"✗ {error}")
-            show_lines(ui.conflict_lines(error.why, view(), whole=chosen.explain))
-        return Exit.FATAL
-    except UvFailed as error:
-        raise Problem(str(error), error.said.replace("\n", " · ")[:300] if error.said else "", Exit.FATAL) from error
-    except (Problem, ConfigError):
-        raise
-    except DevServerError as error:
-        raise Problem(str(error), code=Exit.FATAL) from error
-    except OSError as error:
-        raise Problem(f"{error.filename or 'a file'} cannot be written: {error.strerror}", code=Exit.FATAL) from error
-
-
-def _conflict(error: NothingSuits) -> dict[str, Any]:
-    why = error.why
-    sides = [{"who": each.who, "needs": each.needs, "place": each.place} for each in why.sides]
-    return {"success": False, "error": str(error), "package": why.package, "sides": sides, "sentence": why.sentence,
-            "derivation": why.raw}  # fmt: skip
 
 
 def _resolved(

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from devserver.cli.client import connect
+from devserver.cli.client import server_here
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.cli.remote import carried_out
 from devserver.errors import DevServerError
@@ -19,7 +18,7 @@ from devserver.ui.versions import compare_lines, which_lines
 
 def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
     """Load a version beside a mod, and print what saves do now. Exits with 1 if it failed."""
-    answer = connect(workspace()).post("try", body)
+    answer = server_here().post("try", body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and not as_json and "path" not in body:
         mod, label = body["mod"], body["label"]
@@ -32,7 +31,7 @@ def ask(what: str, body: Mapping[str, Any], *, write: bool = False, as_json: boo
 
     `write`: also a promoted version from an index becomes that of its mod there. Exits with 1 unless it was changed.
     """
-    answer = connect(workspace()).post(what, {**body, **({"write": True} if write else {})})
+    answer = server_here().post(what, {**body, **({"write": True} if write else {})})
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and what in ("promote", "drop"):
         ended = (each["mod_path"] for each in answer["outcomes"] if each["action"] == "unload")
@@ -57,7 +56,7 @@ def _write(line: str, *, promoted: bool, write: bool, as_json: bool) -> None:
 
 def compare(mod: str, *, as_json: bool) -> int:
     """Show the differences of a mod's shadows. Raises Problem if it has none."""
-    answer = connect(workspace()).get("compare", mod=mod)
+    answer = server_here().get("compare", mod=mod)
     if as_json:
         say_json(answer)
         return Exit.CLEAN
@@ -69,7 +68,7 @@ def compare(mod: str, *, as_json: bool) -> int:
 
 def which(agent: str, mod: str, *, as_json: bool) -> int:
     """Show which version of a mod an agent gets, and why."""
-    answer = connect(workspace()).get("which", quick=True, agent=agent, mod=mod)
+    answer = server_here().get("which", quick=True, agent=agent, mod=mod)
     if as_json:
         say_json(answer)
     else:

@@ -61,8 +61,8 @@ def add(
     if beside or label or share or agents:
         from devserver.cli.beside import Beside, add_beside
 
-        return add_beside(what, chosen, asked, Beside(mod=beside, label=label, share=share, agents=agents))
-    return installing.add(what, chosen, asked)
+        return add_beside(chosen, what, asked, Beside(mod=beside, label=label, share=share, agents=agents))
+    return installing.add(chosen, what, asked)
 
 
 def update(
@@ -82,8 +82,8 @@ def update(
     if try_:
         from devserver.cli.beside import update_beside
 
-        return update_beside(names or [], chosen)
-    return installing.update(names or [], chosen)
+        return update_beside(chosen, names or [])
+    return installing.update(chosen, names or [])
 
 
 def remove(
@@ -93,7 +93,7 @@ def remove(
     as_json: Json = False,
 ) -> int:
     """Take mods from elsewhere out, with what they alone have needed."""
-    return installing.remove(names, installing.Choices(yes=yes, offline=offline, as_json=as_json))
+    return installing.remove(installing.Choices(yes=yes, offline=offline, as_json=as_json), names)
 
 
 def sync(

@@ -7,6 +7,7 @@ its command prints.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from devserver.cli import background, commands, remote
-from devserver.cli.client import Client, connect
+from devserver.cli.client import server_here
 from devserver.cli.events import Feed
 from devserver.cli.exits import Problem
 from devserver.cli.inputs import event_of
-from devserver.cli.locate import network_file, workspace
+from devserver.cli.locate import network_file
 from devserver.live import garbage
 from devserver.model.event import matches, pattern_problem
 from devserver.model.trace import row_to_dict
@@ -36,7 +37,7 @@ is not brought, and the last good version keeps running. Without a server call r
 
 def status() -> Answer:
     """Show what runs: mods with generations and errors, agents, address."""
-    answer = _server().status()
+    answer = server_here().status()
     answer.pop("memory", None)
     return answer
 
@@ -53,7 +54,7 @@ def send(
     as_agent: Annotated[str | None, Field(description="The agent it comes from.")] = None,
 ) -> Answer:
     """Send one event into the network and return the answer."""
-    return _server().post("send", {**event_of(event_name, to, None, as_agent), "payload": payload})
+    return server_here().post("send", {**event_of(event_name, to, None, as_agent), "payload": payload})
 
 
 def events(
@@ -65,7 +66,7 @@ def events(
     problem = pattern_problem(pattern)
     if problem is not None:
         raise Problem(problem)
-    feed = Feed(_server(), after)
+    feed = Feed(server_here(), after)
     if after is None:
         return {"next": feed.after, "lost": 0, "events": []}
     rows, lost = feed.news(seconds)
@@ -80,22 +81,22 @@ def check() -> Answer:
 
 def reload(mods: Mods = []) -> Answer:  # noqa: B006
     """Reload mods, and return the outcome of each."""
-    return _server().post("reload", {"mods": mods})
+    return server_here().post("reload", {"mods": mods})
 
 
 def undo(mods: Mods = []) -> Answer:  # noqa: B006
     """Go back to before the latest reload, or that of these mods; again: to the one before."""
-    return _server().post("undo", {"mods": mods})
+    return server_here().post("undo", {"mods": mods})
 
 
 def redo(mods: Mods = []) -> Answer:  # noqa: B006
     """Redo what was undone last."""
-    return _server().post("redo", {"mods": mods})
+    return server_here().post("redo", {"mods": mods})
 
 
 def restart() -> Answer:
     """Restart in place: connections stay, and state moves along."""
-    return remote.restarted_row(_server())
+    return remote.restarted_row(server_here())
 
 
 def settle(
@@ -107,7 +108,7 @@ def settle(
 
 def trace() -> Answer:
     """Return the latest error that was not overcome: facts, frames, and Python's trace."""
-    return remote.trace_of(_server().status())
+    return remote.trace_of(server_here().status())
 
 
 def new_network(folder: Annotated[str, Field(description="Created if it does not exist.")]) -> Answer:
@@ -134,7 +135,7 @@ def run(
 
 def stop() -> Answer:
     """Stop the running server."""
-    return _server().post("stop", {}, quick=True)
+    return server_here().post("stop", {}, quick=True)
 
 
 def _forms() -> dict[Callable[..., Answer], Any]:
@@ -189,14 +190,9 @@ def tools() -> list[Any]:
 
 def _in_thread(tool: Callable[..., Answer]) -> Callable[..., Any]:
     """Return a tool that waits in a thread, so that pings are answered meanwhile."""
-    import functools
 
     @functools.wraps(tool)
     async def call(*args: Any, **kwargs: Any) -> Answer:
         return await asyncio.to_thread(tool, *args, **kwargs)
 
     return call
-
-
-def _server() -> Client:
-    return connect(workspace())

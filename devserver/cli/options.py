@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,35 +53,23 @@ def count_of(text: str) -> int:
     return int(text)
 
 
-def yes_or_no(text: str) -> str:
-    """Return the answer of an argument. Raises BadParameter."""
-    if text.lower() not in ("yes", "no"):
-        raise typer.BadParameter(f"the answer is yes or no, not {text!r}")
-    return text.lower()
+def one_of(what: str, known: Sequence[str]) -> dict[str, Any]:
+    """Return how an option with a few values is read and completed. Its reader raises BadParameter."""
+
+    def read(text: str) -> str:
+        if text.lower() not in known:
+            raise typer.BadParameter(f"{what} is one of {', '.join(known)}, not {text!r}")
+        return text.lower()
+
+    def completed(incomplete: str) -> list[str]:
+        return [each for each in known if each.startswith(incomplete)]
+
+    return {"parser": read, "autocompletion": completed}
 
 
-def level_of(text: str) -> str:
-    """Return the level of log records of an option. Raises BadParameter."""
-    if text.lower() not in LEVELS:
-        raise typer.BadParameter(f"a level is one of {', '.join(LEVELS)}, not {text!r}")
-    return text.lower()
-
-
-def levels(incomplete: str) -> list[str]:
-    """Return the levels for the completion of a shell."""
-    return [each for each in LEVELS if each.startswith(incomplete)]
-
-
-def format_of(text: str) -> str:
-    """Return the log format of an option. Raises BadParameter."""
-    if text.lower() not in FORMATS:
-        raise typer.BadParameter(f"a format is one of {', '.join(FORMATS)}, not {text!r}")
-    return text.lower()
-
-
-def formats(incomplete: str) -> list[str]:
-    """Return the formats for the completion of a shell."""
-    return [each for each in FORMATS if each.startswith(incomplete)]
+OF_LEVEL = one_of("a level", LEVELS)
+OF_FORMAT = one_of("a format", FORMATS)
+OF_ANSWER = one_of("the answer", ("yes", "no"))
 
 
 NetworkFile = Annotated[

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from devserver.cli.client import Client, NotRunning, connect
+from devserver.cli.client import Client, NotRunning, connect, server_here
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of, events_of, text_of
 from devserver.cli.locate import network_file, workspace
@@ -44,7 +44,7 @@ _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "
 def status(mod: str | None = None, *, held: bool = False, memory: bool = False, as_json: bool) -> int:
     """Show the running network of this workspace, or one mod alone. `held` shows the holders of
     replaced code instead, `memory` the accounts of what is kept for agents."""
-    server = _server()
+    server = server_here()
     values = server.status()
     if mod is not None:
         for kind in ("mods", "down"):
@@ -88,7 +88,7 @@ def catalogue(pattern: str) -> dict[str, Any]:
     problem = pattern_problem(pattern)
     if problem is not None:
         raise Problem(problem)
-    mods = [_narrowed(each, pattern) for each in _server().handlers()["mods"]]
+    mods = [_narrowed(each, pattern) for each in server_here().handlers()["mods"]]
     return {"mods": [each for each in mods if each["handlers"] or pattern == "*"]}
 
 
@@ -100,7 +100,7 @@ def _narrowed(row: Mapping[str, Any], pattern: str) -> dict[str, Any]:
 
 def trace(*, as_json: bool) -> int:
     """Print the whole trace of the latest error that has not been overcome."""
-    answer = trace_of(_server().status())
+    answer = trace_of(server_here().status())
     if as_json:
         say_json(answer)
         return Exit.CLEAN
@@ -130,7 +130,7 @@ def edit(*, print_only: bool) -> int:
     from devserver.cli.serve import settings_of
     from devserver.ui.editor import NO_EDITOR, chosen_editor, edit_of, open_in
 
-    error = trace_of(_server().status())["error"]
+    error = trace_of(server_here().status())["error"]
     if error is None or error["file"] is None:
         raise Problem("no error with a place in a file", code=Exit.FATAL)
     path = network_file(None)
@@ -167,7 +167,7 @@ def settled(timeout: float) -> dict[str, Any]:
     while True:
         left = deadline - time.monotonic()
         try:
-            answer = _server().settle(max(0.0, left))
+            answer = server_here().settle(max(0.0, left))
         except NotRunning:
             if left <= 0:
                 raise
@@ -195,7 +195,7 @@ def wait_ready(*, timeout: float, as_json: bool) -> int:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            status = _server().status()
+            status = server_here().status()
         except NotRunning:
             status = {}
         if status or time.monotonic() >= deadline:
@@ -226,7 +226,7 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
 
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
     """Unload a mod. Exits with 1 unless it was unloaded."""
-    answer = _server().post("unload", {"mod_path": mod, "force": force, "cascade": cascade})
+    answer = server_here().post("unload", {"mod_path": mod, "force": force, "cascade": cascade})
     code = carried_out(answer, as_json=as_json)
     first: list[str] = next((each["cascade"] for each in answer["holds"] if each.get("cascade")), [])
     if first and not as_json:
@@ -237,7 +237,7 @@ def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
 
 def why(name: str, *, as_json: bool) -> int:
     """Print why a mod or a package runs. Exits with 1 for an unknown name."""
-    answer = _server().get("why", quick=True, name=name)
+    answer = server_here().get("why", quick=True, name=name)
     if as_json:
         say_json(answer)
     else:
@@ -247,7 +247,7 @@ def why(name: str, *, as_json: bool) -> int:
 
 def restart(*, as_json: bool) -> int:
     """Restart in place and print the result. Exits with 1 if it failed, or a mod did."""
-    row = restarted_row(_server())
+    row = restarted_row(server_here())
     if as_json:
         say_json(row)
         return Exit.CLEAN if row.get("success") is True and "restarted" in row else Exit.FATAL
@@ -298,7 +298,7 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Undo the last reload of mods, or the latest. Exits with 1 unless every step was applied."""
-    server = _server()
+    server = server_here()
     if (workspace() / FOLDER / PROMOTED).exists():
         # Here and not above: rarely there, and it takes time to import.
         from devserver.cli.promoted import undo as undo_promoted
@@ -310,7 +310,7 @@ def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
 
 def asked(path: str, body: Mapping[str, Any], *, as_json: bool) -> Exit:
     """Ask for a plan, and show the result as `carried_out`."""
-    return carried_out(_server().post(path, body), as_json=as_json)
+    return carried_out(server_here().post(path, body), as_json=as_json)
 
 
 def carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
@@ -326,7 +326,7 @@ def send(name: str, *, to: str | None, payload: str | None, sender: str | None, 
     if name == "-" or name.startswith("@"):
         return _send_all(text_of(name, "the events"), to, sender)
     event = event_of(name, to, None if payload is None else text_of(payload, "the payload"), sender)
-    answer = _server().post("send", event)
+    answer = server_here().post("send", event)
     if as_json:
         say_json(answer)
     else:
@@ -339,7 +339,7 @@ def send(name: str, *, to: str | None, payload: str | None, sender: str | None, 
 def _send_all(text: str, to: str | None, sender: str | None) -> int:
     """Send a sequence of events, one after the other, and print each answer as a line of JSON."""
     given = {**({"destination_id": to} if to else {}), **({"source_id": sender} if sender else {})}
-    events, server = events_of(text), _server()
+    events, server = events_of(text), server_here()
     good = True
     for event in events:
         answer = server.post("send", {**given, **event})
@@ -350,7 +350,7 @@ def _send_all(text: str, to: str | None, sender: str | None) -> int:
 
 def saves(do: str, *, as_json: bool) -> int:
     """Pause, apply or resume. Exits with 1 if a held save could not be applied."""
-    answer = _server().post("saves", {"do": do})
+    answer = server_here().post("saves", {"do": do})
     done = answer.get("done") or []
     if as_json:
         say_json(answer)
@@ -361,14 +361,14 @@ def saves(do: str, *, as_json: bool) -> int:
 
 
 def log(level: str, *, as_json: bool) -> int:
-    answer = _server().post("log", {"level": level}, quick=True)
+    answer = server_here().post("log", {"level": level}, quick=True)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
     return Exit.CLEAN
 
 
 def contract(*, as_json: bool) -> int:
     """Show the effects of changes of mods on their users."""
-    told = _server().get("contract")
+    told = server_here().get("contract")
     if as_json:
         say_json(told)
     elif lines := contract_lines(told["lost"], told["changed"], view()):
@@ -380,7 +380,7 @@ def contract(*, as_json: bool) -> int:
 
 def record(do: str, *, as_json: bool) -> int:
     """Begin a session, or end it."""
-    told = _server().post("record", {"do": do})
+    told = server_here().post("record", {"do": do})
     if as_json:
         say_json(told)
     elif do == "start":
@@ -392,14 +392,14 @@ def record(do: str, *, as_json: bool) -> int:
 
 def stop(*, as_json: bool) -> int:
     """End the server."""
-    told = _server().post("stop", {}, quick=True)
+    told = server_here().post("stop", {}, quick=True)
     say_json(told) if as_json else say("stopping")
     return Exit.CLEAN
 
 
 def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:
     """Wait for the next plan, and print its result: 0 if it was applied, 1 if not or none came."""
-    server, deadline = _server(), time.monotonic() + timeout
+    server, deadline = server_here(), time.monotonic() + timeout
     number = server.reloads()["next"] if after is None else after
     while (left := deadline - time.monotonic()) > 0:
         found = server.reloads(number, left)["reloads"]
@@ -423,10 +423,6 @@ def _waited(row: Mapping[str, Any], *, as_json: bool) -> int:
         show(config_refused(tuple(error_from_dict(each) for each in row["refused"]), view()))
         return Exit.FATAL
     return _told(row)
-
-
-def _server() -> Client:
-    return connect(workspace())
 
 
 def _told(answer: Mapping[str, Any]) -> Exit:

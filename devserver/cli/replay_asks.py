@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devserver.cli.client import Client, connect
+from devserver.cli.client import Client, server_here
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of, object_of, text_of
-from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.model.observation import Differs
 from devserver.ui.replay_lines import difference_lines, names_of, pace_words, pin_line, run_line, state_words, value
@@ -39,7 +38,7 @@ def pin(number: str | None, event: dict[str, Any] | None, *, name: str | None, s
         raise Problem("name one event: its number, or --event EVENT_NAME", "oa-dev events --last 20 shows numbers")
     body: dict[str, Any] = {"state": state, **({"name": name} if name else {})}
     body |= {"number": _number(number)} if number is not None else {"event": event}
-    made = _server().post("pins", body)
+    made = server_here().post("pins", body)
     if as_json:
         say_json(made)
         return Exit.CLEAN
@@ -71,7 +70,7 @@ def _observed(pinned: Mapping[str, Any]) -> list[str]:
 
 
 def pins(*, as_json: bool) -> int:
-    answer = _server().get("pins")
+    answer = server_here().get("pins")
     if as_json:
         say_json(answer)
         return Exit.CLEAN
@@ -90,7 +89,9 @@ def pins(*, as_json: bool) -> int:
 
 def show_pin(name: str, *, as_json: bool) -> int:
     """Show one pin. Exits with 1 if it differs."""
-    found = next((each for each in _server().get("pins")["pins"] if name in (each["name"], str(each["number"]))), None)
+    found = next(
+        (each for each in server_here().get("pins")["pins"] if name in (each["name"], str(each["number"]))), None
+    )
     if found is None:
         raise Problem(f"there is no pin {name}", "oa-dev pins lists them")
     last = found["last"]
@@ -112,27 +113,27 @@ def show_pin(name: str, *, as_json: bool) -> int:
 
 def accept(name: str, *, as_json: bool) -> int:
     """Accept the present result of a pin."""
-    made = _server().post("pins/accept", {"name": name})
+    made = server_here().post("pins/accept", {"name": name})
     say_json(made) if as_json else say(f"accepted: {made['name']} is compared with {_names(made['generations'])} now")
     return Exit.CLEAN
 
 
 def ignore(name: str, path: str, *, as_json: bool) -> int:
-    made = _server().post("pins/ignore", {"name": name, "path": path})
+    made = server_here().post("pins/ignore", {"name": name, "path": path})
     say_json(made) if as_json else say(f"{made['name']}: {path} is not compared any more")
     return Exit.CLEAN
 
 
 def remove(name: str, *, as_json: bool) -> int:
     """Forget a pin."""
-    made = _server().post("pins/remove", {"name": name})
+    made = server_here().post("pins/remove", {"name": name})
     say_json(made) if as_json else say(f"removed {made['removed']}")
     return Exit.CLEAN
 
 
 def replay(what: str, *, on: str, payload: str | None, for_real: bool, as_json: bool) -> int:
     """Run an event again. Exits with 1 if it failed, cannot run, or differs between generations."""
-    server, body = _server(), _named(what)
+    server, body = server_here(), _named(what)
     if payload is not None:
         body["payload"] = object_of(text_of(payload, "the payload"), "the payload")
     answer = server.post("replay", {**body, "on": "now" if for_real else on})
@@ -186,7 +187,7 @@ def _send_again(server: Client, body: dict[str, Any], answer: Mapping[str, Any],
 
 
 def write_test(what: str, path: str | None, *, as_json: bool) -> int:
-    made = _server().post("test", {**_named(what), **({"path": path} if path else {})})
+    made = server_here().post("test", {**_named(what), **({"path": path} if path else {})})
     if as_json:
         say_json(made)
         return Exit.CLEAN
@@ -215,10 +216,6 @@ def _names(generations: Mapping[str, int]) -> str:
 
 def _differs(values: Mapping[str, Any]) -> Differs:
     return Differs(values["path"], values["before"], values["after"], values["kind"])
-
-
-def _server() -> Client:
-    return connect(workspace())
 
 
 def session_file(text: str) -> Path:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devserver.cli.options import (
+    OF_LEVEL,
     Json,
     OnDemand,
     count_of,
     events_that_are_handled,
-    level_of,
-    levels,
     mods_that_run,
     seconds_of,
 )
@@ -253,7 +252,7 @@ def edit(
 def log(
     level: Annotated[
         str,
-        typer.Argument(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
+        typer.Argument(metavar="LEVEL", **OF_LEVEL, help="debug, info, warning or error."),
     ],
     as_json: Json = False,
 ) -> int:

@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for version in ("2.9", "3.1"):
         make_wheel(tmp_path / "mods-index", "words", version, {"words/__init__.py": ""})
     write_index(tmp_path / "mods-index")
-    assert add(["extras==1.0"], CHOSEN, Asked()) == Exit.CLEAN
+    assert add(CHOSEN, ["extras==1.0"], Asked()) == Exit.CLEAN
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def release(folder: Path, version: str, requires: list[str]) -> None:
 
 
 def beside(what: str, **how: str) -> int:
-    return add_beside([what], CHOSEN, Asked(), Beside(mod="extras", **how))
+    return add_beside(CHOSEN, [what], Asked(), Beside(mod="extras", **how))
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -89,7 +89,7 @@ def test_a_version_beside_is_listed_locked_installed_and_removed(folder: Path) -
     [env] = [each for each in (folder / ".oa-dev" / "env").iterdir() if (each / "@extras@2").is_dir()]
     assert 'version = "2.1"' in (env / "@extras@2" / "extras" / "mod.py").read_text()
     assert 'version = "1.0"' in (env / "extras" / "mod.py").read_text()
-    assert remove(["extras@2"], CHOSEN) == Exit.CLEAN
+    assert remove(CHOSEN, ["extras@2"]) == Exit.CLEAN
     assert (folder / "network.yaml").read_text() == before
     assert not read_lock((folder / NAME).read_bytes()).lines
 
@@ -124,7 +124,7 @@ def test_an_update_can_be_tried_beside_what_runs(folder: Path) -> None:
     """The lock keeps 1.0, and has the newest that suits as a line; what is locked of a line does not move by itself."""
     text = (folder / "network.yaml").read_text().replace('      version: "==1.0"\n', "")
     (folder / "network.yaml").write_text(text)
-    assert update_beside(["extras"], CHOSEN) == Exit.CLEAN
+    assert update_beside(CHOSEN, ["extras"]) == Exit.CLEAN
     lock = read_lock((folder / NAME).read_bytes())
     assert lock.versions["extras"] == "1.0"
     assert [(each.line, each.version) for each in lock.lines] == [("extras@2", "2.1")]

@@ -322,12 +322,12 @@ def test_what_is_built_in_leaves_nothing_when_declined_or_removed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "network.yaml").write_text(NETWORK.partition("# at the end")[0])
     before = files(tmp_path)
-    assert add(["poll-report"], Choices(offline=True), Asked()) == Exit.FATAL, "there is nobody to answer"
+    assert add(Choices(offline=True), ["poll-report"], Asked()) == Exit.FATAL, "there is nobody to answer"
     assert (files(tmp_path), index(tmp_path).exists()) == (before, False)
-    assert add(["poll-report"], Choices(yes=True, offline=True), Asked()) == Exit.CLEAN
+    assert add(Choices(yes=True, offline=True), ["poll-report"], Asked()) == Exit.CLEAN
     listed = (tmp_path / "network.yaml").read_text()
     assert "indexes: [mods-index]" in listed and len(list(index(tmp_path).iterdir())) == 2
-    assert remove(["poll-report"], Choices(yes=True, offline=True)) == Exit.CLEAN
+    assert remove(Choices(yes=True, offline=True), ["poll-report"]) == Exit.CLEAN
     assert (files(tmp_path), index(tmp_path).exists()) == (before, False)
 
 
