@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from types import CodeType, FunctionType
 from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.successor import Gone, is_watched
-from devserver.sources.imports import parsed
+from devserver.sources.imports import read_first_values
 
 _EMPTY: dict[str, Callable[[], object]] = {"dict": dict, "list": list, "set": set}
 
@@ -287,39 +287,15 @@ def _itself(value: object) -> object:
 
 
 def _initial(cls: type) -> dict[str, Make | None]:
-    """Return the attributes that `__init__` sets outside of branches, and their literals."""
+    """Return the attributes that `__init__` sets outside of branches, and their literals, if its source is watched."""
     init = raw.lookup(cls, "__init__")
-    body = _definition(init) if type(init) is FunctionType else None
-    if body is None or not body.args.args:
-        return {}
-    return dict(_assigned(body.body, body.args.args[0].arg))
-
-
-def _definition(function: FunctionType) -> ast.FunctionDef | None:
-    """Return the source of a function of a watched module, as it was when that was executed."""
-    loader = getattr(function.__globals__.get("__spec__"), "loader", None)
+    # Its source as it was when that was executed.
+    loader = getattr(init.__globals__.get("__spec__"), "loader", None) if type(init) is FunctionType else None
     text = getattr(loader, "executed", None)
     if text is None:
-        return None
-    for node in ast.walk(parsed(text.data)):
-        if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            if first == function.__code__.co_firstlineno:
-                return node
-    return None
-
-
-def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, Make | None]]:
-    for statement in body:
-        match statement:
-            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=name)], value=value):
-                pass
-            case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id=owner), attr=name), value=ast.expr() as value):
-                pass
-            case _:
-                continue
-        if owner == me:
-            yield name, _literal(value)
+        return {}
+    values = read_first_values(text.data).get(init.__code__.co_firstlineno, ())
+    return {name: _literal(value) for name, value in values}
 
 
 def _literal(value: ast.expr) -> Make | None:

@@ -16,7 +16,6 @@ the contents.
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections import deque
@@ -29,7 +28,7 @@ from devserver.loader.modules import Loaded, Text
 from devserver.loader.referrers import Ours, holders_of
 from devserver.loader.successor import origin
 from devserver.loader.walk import ATOMS, Walk, contents_of
-from devserver.sources.imports import Initial, parsed, read_containers
+from devserver.sources.imports import Initial, is_same_tree, read_containers
 
 _CONTAINERS = (dict, list, set, deque)
 _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
@@ -184,9 +183,7 @@ def is_same_code(old: Text, new: Text) -> bool:
     description of that field. Sources with different code have different trees, which is found
     quickly.
     """
-    if not _is_alike(old.code, new.code):
-        return False
-    return ast.dump(parsed(old.data)) == ast.dump(parsed(new.data))
+    return _is_alike(old.code, new.code) and is_same_tree(old.data, new.data)
 
 
 def _is_alike(one: CodeType, other: CodeType) -> bool:

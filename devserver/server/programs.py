@@ -5,7 +5,6 @@ The process has a session of its own, so that a restart in place and a Ctrl-C in
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import signal
@@ -17,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devserver.loader.substitutes import package_folder
-from devserver.sources.large import code_of, tree_of
+from devserver.sources.imports import read_imports
+from devserver.sources.large import code_of
 
 _MOST_READ = 65536
 _LONGEST_LINE = 4096
@@ -137,17 +137,9 @@ def sources_digest(file: Path) -> str:
 def _imported(data: bytes, folder: Path) -> Iterator[Path]:
     """Return the files in `folder`, first on the program's path, that a source imports by name."""
     try:
-        tree = tree_of(data)
-    except (SyntaxError, ValueError):
+        imports = read_imports(data, "__main__", False)
+    except SyntaxError:
         return
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                parts = [each.name for each in names]
-            case ast.ImportFrom(module=module, names=names, level=0) if module:
-                parts = [module, *(f"{module}.{each.name}" for each in names)]
-            case _:
-                continue
-        for name in sorted(parts):
-            place = folder.joinpath(*name.split("."))
-            yield from (each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file())
+    for name in sorted(imports.eager | imports.lazy):
+        place = folder.joinpath(*name.split("."))
+        yield from (each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file())

@@ -15,6 +15,7 @@ from typing import Any
 
 from devserver.model.declared import Declarations, Place
 from devserver.sources.imports import last_name, parsed, text_of
+from devserver.sources.large import reads_sources
 
 _LISTS = ("requires", "optional")
 _BEGIN = re.compile(r"^# /// script\s*$")
@@ -22,6 +23,7 @@ _END = re.compile(r"^# ///\s*$")
 _MARK = b"# /// script"
 
 
+@reads_sources
 def read_declarations(source: str | bytes, file: Path = Path()) -> Declarations:
     """Read the declarations of the mod in a source; `file` is named in the places.
 

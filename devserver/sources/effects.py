@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from devserver.sources.imports import parsed
+from devserver.sources.large import reads_sources
 
 _STARTS = frozenset({"initialize", "__init__"})
 """The methods of a mod that run when it starts."""
@@ -47,6 +48,7 @@ class _Part:
         return "\n".join(map(ast.dump, self.nodes))
 
 
+@reads_sources
 def lines_for(source: bytes, module: str) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return the parts of a source that may have made an object in another module, with those that
     these depend on; and the names that they use.
@@ -56,13 +58,12 @@ def lines_for(source: bytes, module: str) -> tuple[tuple[str, ...], frozenset[st
     running = _running(source)
     last = module.rpartition(".")[2]
     names = {name for part in running for name in part.binds if any(last in _imports(each) for each in part.nodes)}
-    touching = _closed(
-        [part for part in running if names & part.uses], running, lambda one, other: other.binds & one.uses
-    )
-    chosen = _closed(touching or running, running, lambda one, other: one.binds & other.uses)
+    touching = _closed([part for part in running if names & part.uses], running, "uses", "binds")
+    chosen = _closed(touching or running, running, "binds", "uses")
     return tuple(sorted(each.text for each in chosen)), frozenset().union(*(each.uses for each in chosen))
 
 
+@reads_sources
 def options_gone(before: bytes, after: bytes) -> list[Option]:
     """Return the lines that set a library's option in one version of a source, not in the next."""
     if set(_MAY_SET.findall(before)) <= set(_MAY_SET.findall(after)):
@@ -92,20 +93,22 @@ def _running(source: bytes) -> list[_Part]:
     """Return the parts that run when the module is imported and a mod of it started."""
     parts = [part for each in parsed(source).body for part in _parts(each)]
     first = [part for part in parts if not part.called or part.called & _STARTS]
-    return _closed(first, parts, lambda one, other: one.called & other.uses)
+    return _closed(first, parts, "called", "uses")
 
 
-def _closed(
-    first: Iterable[_Part], parts: Collection[_Part], joins: Callable[[_Part, _Part], Collection[str]]
-) -> list[_Part]:
-    """Return the first parts, with all that join one of them, again and again."""
-    found = dict.fromkeys(first)
-    waiting = list(found)
+def _closed(first: Iterable[_Part], parts: Iterable[_Part], has: str, joins: str) -> list[_Part]:
+    """Return the first parts, with all that have a name that joins them to one of these, again and again."""
+    having: dict[str, list[_Part]] = {}
+    for each in parts:
+        for name in getattr(each, has):
+            having.setdefault(name, []).append(each)
+    waiting = list(first)
+    found = dict.fromkeys(waiting)
     while waiting:
-        known = waiting.pop()
-        joined = [each for each in parts if each not in found and joins(each, known)]
-        found.update(dict.fromkeys(joined))
-        waiting += joined
+        for name in getattr(waiting.pop(), joins):
+            joined = [each for each in having.pop(name, ()) if each not in found]
+            found.update(dict.fromkeys(joined))
+            waiting += joined
     return list(found)
 
 

@@ -9,11 +9,12 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from devserver.sources.large import Unread, ahead, is_large, tree_of
+from devserver.sources.large import LARGE, Question, Unread, ahead, answer_of, reads_sources
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,7 @@ class Imports:
     lazy: frozenset[str] = frozenset()
 
 
+@reads_sources
 def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
     """Return what the source of `module` imports, read without executing it.
 
@@ -58,41 +60,26 @@ def ancestors(name: str) -> tuple[str, ...]:
 
 
 async def read_elsewhere(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call a function that may parse sources, on a loop: another thread waits for each large one, and the function is
+    """Call a function that may read sources, on a loop: another thread waits for each large one, and the function is
     called again. It must have changed nothing until then."""
     from devserver.live.loops import run_in_thread  # commands read sources without a loop
 
-    known: dict[bytes, ast.Module | Exception] = {}
+    known: dict[Question, Any] = {}
     mark = ahead.set(known)
     try:
         while True:
             try:
                 return function(*arguments)
             except Unread as unread:
-                known[unread.data] = await run_in_thread(_tree_or_error, unread.data)
+                known[unread.question] = await run_in_thread(answer_of, unread.question)
     finally:
         ahead.reset(mark)
 
 
-def _tree_or_error(data: bytes) -> ast.Module | Exception:
-    try:
-        return tree_of(data)
-    except Exception as error:  # it comes again where the tree is needed
-        return error
-
-
-def parsed(source: str | bytes) -> ast.Module:
-    """Parse a source. Raises SyntaxError for any that Python cannot read."""
-    return _parsed(source) if isinstance(source, bytes) and is_large(source) else _kept(source)
-
-
 # One save reads the same source for its imports and for its containers. Trees are large: only the last two are kept.
 @lru_cache(maxsize=2)
-def _kept(source: str | bytes) -> ast.Module:
-    return _parsed(source)
-
-
-def _parsed(source: str | bytes) -> ast.Module:
+def parsed(source: str | bytes) -> ast.Module:
+    """Parse a source, for a function that `reads_sources`. Raises SyntaxError for any that Python cannot read."""
     try:
         return _parse_again(source)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -102,15 +89,11 @@ def _parsed(source: str | bytes) -> ast.Module:
 
 def _parse_again(source: str | bytes) -> ast.Module:
     try:
-        return _read(source)
+        return ast.parse(source)
     except SystemError:
         # Before 3.11.8 and 3.12.1 a garbage collection in the middle may upset Python's own count of the depth
         # (python/cpython#106905); the source has no part in that.
-        return _read(source)
-
-
-def _read(source: str | bytes) -> ast.Module:
-    return tree_of(source) if isinstance(source, bytes) else ast.parse(source)
+        return ast.parse(source)
 
 
 def _calls_imports(source: str | bytes) -> bool:
@@ -267,14 +250,15 @@ class Initial:
 _MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "Counter": 0, "defaultdict": 1}
 
 
+@reads_sources
 @lru_cache(maxsize=64)
 def read_containers(source: str | bytes) -> Mapping[str, Initial]:
     """Return the containers that a module binds exactly once, by a statement at its top, with their
     initial values.
 
-    Counted are displays of literals, as in `{"a": [1]}`, and calls that make an empty container.
-    Names that the module binds again at its top, in whatever way, are not counted, nor are those
-    that Python itself uses (`__all__`).
+    Counted are displays of literals, as in `{"a": [1]}`, but not above 128 KiB, and calls that make an empty
+    container. Names that the module binds again at its top, in whatever way, are not counted, nor are those that
+    Python itself uses (`__all__`).
 
     Raises SyntaxError for a source that Python cannot read.
     """
@@ -331,8 +315,41 @@ def _initial(value: ast.expr) -> Initial | None:
             if _MAKES_EMPTY.get(last_name(function) or "") == len(arguments):
                 return Initial(ast.unparse(value), empty=True)
         case ast.Dict() | ast.List() | ast.Set():
-            try:
-                return Initial(ast.unparse(value), ast.literal_eval(value))
-            except (ValueError, TypeError):
-                return None
+            text = ast.unparse(value)
+            with suppress(ValueError, TypeError):
+                return Initial(text, ast.literal_eval(value)) if len(text) <= LARGE else None
     return None
+
+
+# What two versions of a source, and instances of two versions of a class, have in common
+
+
+@reads_sources
+def is_same_tree(one: bytes, other: bytes) -> bool:
+    """Return whether two sources differ in comments, blank lines and layout at most."""
+    return ast.dump(parsed(one)) == ast.dump(parsed(other))
+
+
+@reads_sources
+@lru_cache(maxsize=16)
+def read_first_values(source: bytes) -> Mapping[int, tuple[tuple[str, ast.expr], ...]]:
+    """Return the attributes of its first argument that each function sets outside of branches, by its first line."""
+    found = {}
+    for node in ast.walk(parsed(source)):
+        if isinstance(node, ast.FunctionDef) and node.args.args:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            found[first] = tuple(_assigned(node.body, node.args.args[0].arg))
+    return found
+
+
+def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, ast.expr]]:
+    for statement in body:
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id=owner), attr=name), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        if owner == me:
+            yield name, value

@@ -1,51 +1,49 @@
-"""Compiles and parses large sources in a process of its own.
+"""Compiles and reads large sources in a process of its own.
 
 Python runs no other thread meanwhile, and so gives agents no answer: a call with 50,000 keyword arguments takes 18 s.
-Run as a program, this file is that process, so it imports nothing of ours.
+A tree stays there, too: to make and to drop a million nodes stops all threads for as long. What was read comes back.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import marshal
 import pickle
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import lru_cache
-from io import BytesIO
+from functools import lru_cache, wraps
 from types import CodeType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-_LARGE = 128 * 1024
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+LARGE = 128 * 1024
 """The most bytes that are compiled in this process: a tenth of a second."""
 _MANY = 2500
 """The most signs of equality: Python compares each keyword argument of a call with all others."""
-_LONG = 4096
-"""The most bytes of a literal, or of the arguments of a call, that a tree has."""
 _LOOKS = 0.1
 """Seconds after which a thread that waits can be interrupted."""
 _DEEP = 100_000
-_LITERALS = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.BinOp)
 
 _is_apart = True
 
-Pickled = tuple[list[bytes], list[int]]
-"""The statements of a source, each after those in it, and the numbers of those at its top."""
+Question = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[str, Any], ...]]
+"""A function that reads sources, with its arguments."""
 
-ahead: ContextVar[dict[bytes, ast.Module | Exception] | None] = ContextVar("ahead", default=None)
-"""The trees of large sources, or their errors, where a thread must not wait: `tree_of` raises Unread for others."""
+ahead: ContextVar[dict[Question, Any] | None] = ContextVar("ahead", default=None)
+"""What was read of large sources, or the error, where a thread must not wait: for others, Unread is raised."""
 
 
 class Unread(Exception):
-    """A large source that has to be parsed, on a thread that answers agents."""
+    """A large source has to be read, on a thread that answers agents."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(f"a source of {len(data)} bytes has to be parsed elsewhere first")
-        self.data = data
+    def __init__(self, question: Question) -> None:
+        super().__init__(f"{question[0].__name__} has to read a large source elsewhere first")
+        self.question = question
 
 
 def stay_here() -> None:
@@ -56,74 +54,72 @@ def stay_here() -> None:
 
 def is_large(data: bytes) -> bool:
     """Return whether a source takes Python too long for a process that answers agents."""
-    return _is_apart and (len(data) > _LARGE or data.count(b"=") > _MANY)
+    return _is_apart and (len(data) > LARGE or data.count(b"=") > _MANY)
 
 
 def code_of(data: bytes, path: str) -> CodeType:
     """Compile the source of a module. Raises as `compile`."""
-    if not is_large(data) or (written := _apart("code", data, path)) is None:
+    if not is_large(data):
         return compile(data, path, "exec", dont_inherit=True)
+    written, told = _apart(path, _written_code, data, path, sys.flags.optimize)
+    for text, category, line in told:
+        warnings.warn_explicit(text, category, path, line)
     code: CodeType = marshal.loads(written)
     return code
 
 
-def tree_of(data: bytes) -> ast.Module:
-    """Parse a source. Raises as `ast.parse`.
+def _written_code(data: bytes, path: str, optimize: int) -> tuple[bytes, list[tuple[str, type[Warning], int]]]:
+    """Return the code of a module as bytes, and Python's warnings about its source."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        code = compile(data, path, "exec", dont_inherit=True, optimize=optimize)
+    return marshal.dumps(code), [(str(each.message), each.category, each.lineno) for each in told]
 
-    Of a large source, a literal of 4 KiB or more is one constant; so are the arguments of a call.
+
+def reads_sources(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a function at the top of its module read large sources in a process of its own.
+
+    Its arguments and its result are pickled, so the result is no tree. It raises SyntaxError alone.
     """
-    if not is_large(data):
-        return ast.parse(data)
-    if (known := ahead.get()) is None:
-        return _tree(_pickled(data)) or ast.parse(data)
-    if data not in known:
-        raise Unread(data)
-    if isinstance(found := known[data], Exception):
-        raise found
-    return found
 
-
-def _tree(pickled: Pickled | None) -> ast.Module | None:
-    if pickled is None:
-        return None
-    statements: list[ast.stmt] = []
-    for each in pickled[0]:
-        # One by one: other threads run in between.
-        statements.append(_Unpickler(each, statements).load())
-    return ast.Module([statements[number] for number in pickled[1]], [])
-
-
-# Bytes: the objects of a tree would be looked through with each collection of garbage.
-@lru_cache(maxsize=2)
-def _pickled(data: bytes) -> Pickled | None:
-    """Parse a large source; None where no process can be started. Raises as `ast.parse`."""
-    found: Pickled | None = _apart("tree", data, "<unknown>")
-    return found
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads a statement; those in it are there already."""
-
-    def __init__(self, data: bytes, statements: list[ast.stmt]) -> None:
-        super().__init__(BytesIO(data))
-        self._statements = statements
-
-    def persistent_load(self, number: Any) -> ast.stmt:
-        found: ast.stmt = self._statements[number]
+    @wraps(function)
+    def reading(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        if not any(isinstance(each, bytes) and is_large(each) for each in arguments):
+            return function(*arguments, **keywords)
+        question: Question = (reading, arguments, tuple(keywords.items()))
+        known = ahead.get()
+        if known is not None and question not in known:
+            raise Unread(question)
+        found: _T = answer_of(question) if known is None else known[question]
+        if isinstance(found, Exception):
+            raise found.with_traceback(None)
         return found
 
+    return reading
 
-def _apart(kind: str, data: bytes, path: str) -> Any:
-    """Return the result of a process; None where none can be started. Raises what was raised there."""
-    command = [sys.executable, "-I", "-S", __file__, kind, path, str(sys.flags.optimize)]
+
+# A save reads a source for its imports, its declarations and its containers, before and after.
+@lru_cache(maxsize=16)
+def answer_of(question: Question) -> Any:
+    """Return what a function reads of large sources, or the error that it raises."""
+    function, arguments, keywords = question
+    try:
+        return _apart("<unknown>", function, *arguments, **dict(keywords))
+    except SyntaxError as error:
+        return error
+
+
+def _apart(path: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Return what a function makes of the source at a path in a process of its own; raises what it raises there."""
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, __file__]
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, start_new_session=True)
     except OSError:
-        return None
+        return getattr(function, "__wrapped__", function)(*arguments, **keywords)
     with process:
         try:
-            answer = _answer(process, data)
+            answer = _answer(process, pickle.dumps((function, arguments, keywords)))
         finally:
             # Where this thread is interrupted, too.
             process.kill()
@@ -131,9 +127,7 @@ def _apart(kind: str, data: bytes, path: str) -> Any:
         words = f"the process that read it ended with {process.returncode}"
         raise SyntaxError(words, (path, 1, None, None))
     # Ours: it holds what Python made of the source, and the source itself was not executed.
-    result, told = pickle.loads(answer)
-    for text, category, line in told:
-        warnings.warn_explicit(text, category, path, line)
+    result = pickle.loads(answer)
     if isinstance(result, BaseException):
         raise result
     return result
@@ -152,93 +146,23 @@ def _answer(process: subprocess.Popen[bytes], data: bytes) -> bytes:
 
 # In the process of its own
 
+_PROGRAM = """\
+import os, sys
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(sys.argv[1]))))
+from devserver.sources.large import answer
+answer()
+"""
 
-def _main(kind: str, path: str, optimize: str) -> None:
-    data = sys.stdin.buffer.read()
+
+def answer() -> None:
+    """Call the function that stands on stdin, pickled; write its result, or its error, to stdout."""
+    stay_here()
     sys.setrecursionlimit(_DEEP)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        result: Any
-        try:
-            if kind == "tree":
-                result = _pickled_parts(data)
-            else:
-                code = compile(data, path, "exec", dont_inherit=True, optimize=int(optimize))
-                result = marshal.dumps(code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            result = error.with_traceback(None)
-    said = [(str(each.message), each.category, each.lineno) for each in told if kind != "tree"]
-    sys.stdout.buffer.write(pickle.dumps((result, said)))
-
-
-def _pickled_parts(data: bytes) -> Pickled:
-    tree = ast.parse(data)
-    _Shortening(data).of(tree)
-    # A tree is walked from the top: what is in a statement comes first in the end.
-    statements = [each for each in ast.walk(tree) if isinstance(each, ast.stmt)][::-1]
-    numbers = {id(each): number for number, each in enumerate(statements)}
-    return [_Pickler.one(each, numbers) for each in statements], [numbers[id(each)] for each in tree.body]
-
-
-class _Pickler(pickle.Pickler):
-    """Writes a statement with the numbers of those in it."""
-
-    own: ast.stmt
-    numbers: dict[int, int]
-
-    @classmethod
-    def one(cls, statement: ast.stmt, numbers: dict[int, int]) -> bytes:
-        written = BytesIO()
-        pickler = cls(written)
-        pickler.own, pickler.numbers = statement, numbers
-        pickler.dump(statement)
-        return written.getvalue()
-
-    def persistent_id(self, thing: Any) -> int | None:
-        return None if thing is self.own else self.numbers.get(id(thing))
-
-
-class _Shortening:
-    """Makes long expressions of a tree short: they differ where their source does."""
-
-    def __init__(self, data: bytes) -> None:
-        self._lines = data.splitlines(keepends=True)
-        self._starts = [0]
-        for each in self._lines:
-            self._starts.append(self._starts[-1] + len(each))
-        self._digests: dict[tuple[int, int], bytes] = {}
-
-    def of(self, tree: ast.AST) -> None:
-        """Shorten in place."""
-        pending = [tree]
-        while pending:
-            node = pending.pop()
-            if isinstance(node, ast.Call) and self._end(node) - self._end(node.func) > _LONG:
-                node.args, node.keywords = [self._short(node)], []
-            for name, value in ast.iter_fields(node):
-                if isinstance(value, list):
-                    value[:] = [self._shortened(each) for each in value]
-                    pending += [each for each in value if isinstance(each, ast.AST)]
-                elif isinstance(value, ast.AST):
-                    setattr(node, name, short := self._shortened(value))
-                    pending.append(short)
-
-    def _shortened(self, node: Any) -> Any:
-        is_long = isinstance(node, _LITERALS) and self._end(node) - self._offset(node.lineno, node.col_offset) > _LONG
-        return self._short(node) if is_long else node
-
-    def _short(self, node: ast.expr) -> ast.expr:
-        place = node.lineno, node.end_lineno or node.lineno
-        if place not in self._digests:
-            self._digests[place] = hashlib.sha256(b"".join(self._lines[place[0] - 1 : place[1]])).digest()
-        return ast.copy_location(ast.Constant(self._digests[place]), node)
-
-    def _end(self, node: ast.expr) -> int:
-        return self._offset(node.end_lineno or 0, node.end_col_offset or 0)
-
-    def _offset(self, line: int, column: int) -> int:
-        return self._starts[line - 1] + column
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    warnings.simplefilter("ignore")
+    function, arguments, keywords = pickle.loads(sys.stdin.buffer.read())
+    result: Any
+    try:
+        result = function(*arguments, **keywords)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        result = error.with_traceback(None)
+    sys.stdout.buffer.write(pickle.dumps(result))

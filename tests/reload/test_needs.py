@@ -14,7 +14,7 @@ from devserver.model.facts import Status
 from devserver.reload.why import Why
 from devserver.sources import large
 from devserver.sources.files import sources_now
-from devserver.sources.imports import read_elsewhere
+from devserver.sources.imports import parsed, read_elsewhere
 
 
 def needing(name: str, *requires: str, version: str = "1") -> str:
@@ -102,20 +102,23 @@ async def test_the_loop_goes_on_while_a_large_source_is_parsed(
     """For a plan that is asked for, a save, and `why`: a source that declares needs is parsed before its plan."""
     loop, went_on, apart = asyncio.get_running_loop(), [], large._apart
 
-    def once_the_loop_answers(kind: str, *asked: Any) -> Any:
+    def once_the_loop_answers(path: str, function: Any, *asked: Any, **named: Any) -> Any:
         answers = threading.Event()
         loop.call_soon_threadsafe(answers.set)
-        went_on.append((kind, answers.wait(30)))
-        return apart(kind, *asked)
+        went_on.append((function.__name__, answers.wait(30)))
+        return apart(path, function, *asked, **named)
 
     monkeypatch.setattr(large, "_apart", once_the_loop_answers)
     work.mod("wiki", served("wiki", 1))
     work.mod("search", served("search", 1))
     await work.start("mods.wiki", "mods.search")
-    file = work.mod("search", needing("search", "mods.wiki"), f"WORDS = {list(range(30_000))}\n")
+    trees = parsed.cache_info().misses
+    # Statements, not a literal.
+    file = work.mod("search", needing("search", "mods.wiki"), "def f(a):\n    return a\n\n" * 8_000)
     plan = await work.net.foresee(FilesChanged(sources_now([file])))
     await work.saved(file)
     row = await read_elsewhere(Why(work.net.engine.knowledge, work.net.engine.modules).of, "search")
     assert ([step.mod_id for step in plan.steps], work.running()) == (["search"], {"wiki": 1, "search": 2})
     assert len(row["needs"]) == 1
-    assert {kind for kind, _ in went_on} == {"tree", "code"} and all(did for _, did in went_on)
+    assert {"read_declarations", "_written_code"} <= {name for name, _ in went_on} and all(did for _, did in went_on)
+    assert parsed.cache_info().misses == trees

@@ -1,15 +1,14 @@
-"""Large sources are compiled and parsed in a process of their own, with the same result."""
+"""Large sources are compiled and read in a process of their own, with the same result."""
 
 from __future__ import annotations
 
-import ast
 import sys
 
 import pytest
 
 from devserver.sources.effects import options_gone
-from devserver.sources.imports import parsed, read_containers, read_imports
-from devserver.sources.large import code_of, is_large, tree_of
+from devserver.sources.imports import is_same_tree, parsed, read_containers, read_first_values, read_imports
+from devserver.sources.large import code_of, is_large
 
 FILLED = b"#" * 200_000
 NUMBERS = ",".join(map(str, range(30_000))).encode()
@@ -37,33 +36,25 @@ def test_the_error_of_a_large_source_is_pythons() -> None:
     assert found.value.args == expected.value.args
 
 
-def test_the_tree_of_a_large_source_has_all_but_long_literals() -> None:
-    """What is read of it is the same; what stands for a literal differs where that does."""
+def test_what_is_read_of_a_large_source_is_as_of_a_small_one() -> None:
+    """But for long literals, and no tree is made in this process: other threads would wait for it."""
+    parsed.cache_clear()
     source = b"import os.path\nfrom . import near\nSHORT = [1]\nLONG = [%s]\nnear.set_all(%s)\n"
-    data = source % (NUMBERS, NUMBERS)
-    assert is_large(data) and len(ast.dump(tree_of(data))) < 2000
-    assert read_imports(data, "mods.a", False).eager == {"os", "os.path", "mods", "mods.near"}
+    data, other = source % (NUMBERS, NUMBERS), source % (NUMBERS, NUMBERS + b",1")
+    assert is_large(data)
+    assert read_imports(data, "mods.a", is_package=False).eager == {"os", "os.path", "mods", "mods.near"}
     assert read_containers(data).keys() == {"SHORT"}
-    other = source % (NUMBERS, NUMBERS + b",1")
-    assert ast.dump(parsed(data)) != ast.dump(parsed(other))
+    assert is_same_tree(data, data + b"# more\n") and not is_same_tree(data, other)
     assert [each.shown for each in options_gone(data, other)] == ["near.set_all"]
+    attributes = read_first_values(b"class A:\n    def __init__(self):\n        self.a = 1\n" + FILLED)
+    assert [name for name, _ in attributes[2]] == ["a"]
+    with pytest.raises(SyntaxError, match="never closed"):
+        read_imports(b"x = (\n" + FILLED, "mods.a", False)
+    assert parsed.cache_info().misses == 0
 
 
 def test_where_no_process_can_be_started_python_does_it_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a program that has no interpreter of its own."""
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     assert code_of(b"x = 1\n" + FILLED, "a.py").co_names == ("x",)
-    assert len(tree_of(b"x = 1\n" + FILLED).body) == 1
-
-
-@pytest.mark.parametrize(
-    "literal", [b"[%s]" % NUMBERS, b"[[%s]]" % b"],[".join([NUMBERS[:2000]] * 200), b"1 + [%s]" % NUMBERS]
-)
-def test_a_long_literal_is_one_constant_whatever_its_form(literal: bytes) -> None:
-    """A thread that reads a tree lets no other thread run: the tree is small, and its statements come one by one."""
-    body = b"X = %s\nclass A:\n    def f(self):\n        if x:\n            import os\n    Y = %s\n" % (
-        literal,
-        literal,
-    )
-    assert is_large(body) and len(ast.dump(tree_of(body))) < 2000
-    assert read_imports(body, "mods.a", False).lazy == {"os"}
+    assert read_imports(b"import os\n# here\n" + FILLED, "a", False).eager == {"os"}
