@@ -213,7 +213,7 @@ class Agent:
             delay, self.secret = _FIRST_DELAY, line.secret
             await self._set(line)
             try:
-                await line.run(self._received)
+                await line.run(lambda values: self._put(Event.from_dict(values)))
             except AgentError as ended:
                 await self._over(ended)
                 return
@@ -233,9 +233,6 @@ class Agent:
             return await WebSocketLine.open(self.url, joining)
         except NoWebSocket:
             return await _HttpLine.open(self.url, joining)
-
-    def _received(self, values: Mapping[str, Any]) -> None:
-        self._put(Event.from_dict(values))
 
     def _put(self, event: Event | None) -> None:
         if self._events.full():

@@ -309,7 +309,7 @@ class AgentNetwork:
         self._start_gate.close()
 
     async def _settle_in(self) -> None:
-        background = Background(self._on_background_error, lambda: self.engine.registry.live)
+        background = Background(self._on_mod_error, lambda: self.engine.registry.live)
         self._release_tasks = background.follow(asyncio.get_running_loop())
         self._overseer.start()
 
@@ -605,9 +605,12 @@ class AgentNetwork:
 
         It does not wait for the mods' thread, which a mod may block.
         """
-        if principal.kind is Kind.AGENT and "@" in (event.destination_id or "") and self._names_shadow(event):
-            message = f"Target mod {event.destination.id} not found"
-            return EventResponse(False, message, event_name=event.event_name)
+        if principal.kind is Kind.AGENT and "@" in (event.destination_id or ""):
+            slot = self.engine.registry.find(event.destination.id)
+            if slot is not None and slot.is_shadow:
+                # Agents do not know shadows.
+                message = f"Target mod {event.destination.id} not found"
+                return EventResponse(False, message, event_name=event.event_name)
         return self._dispatcher.pass_by(event)
 
     async def _run_system(self, event: Event, principal: Principal) -> EventResponse:
@@ -617,11 +620,6 @@ class AgentNetwork:
         answer = await run_system(self, event, principal)
         way.end(event, answer)
         return answer
-
-    def _names_shadow(self, event: Event) -> bool:
-        """Return whether an event is for a shadow, which agents do not know."""
-        slot = self.engine.registry.find(event.destination.id)
-        return slot is not None and slot.line is not None and slot.line.rule.shadow
 
     async def _tell_mods(self, event: Event) -> None:
         if self._dispatcher.is_heard(event):
@@ -725,7 +723,7 @@ class AgentNetwork:
 
     def copy_folder(self, mod_path: str, line_path: str) -> str:
         """Give a line a copy of its mod's folder of data; return the result, in words."""
-        source, target = (self.storage / _folder_name(each) for each in (mod_path, line_path))
+        source, target = (self.storage / folder_name(each) for each in (mod_path, line_path))
         return copy_folder(source, target)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
@@ -762,11 +760,11 @@ class AgentNetwork:
 
     def agents_mark(self) -> int:
         """Return a mark for `agents_since`."""
-        return self.directory.mark()
+        return self.directory.drops
 
     def agents_since(self, mark: int) -> AgentsSeen:
         """Connections now, and those that ended since the mark."""
-        return AgentsSeen(self.directory.connected(), self.directory.dropped_since(mark))
+        return AgentsSeen(self.directory.connected(), self.directory.drops - mark)
 
     def announce(self, outcome: Outcome) -> None:
         """Tell every agent that a mod was loaded, unloaded or reloaded."""
@@ -787,20 +785,18 @@ class AgentNetwork:
     def storage_path(self, mod_name: str) -> Path:
         """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if it is
         missing."""
-        folder = self.storage / _folder_name(mod_name)
+        folder = self.storage / folder_name(mod_name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
-    def _on_mod_error(self, generation: Generation, event: Event, error: BaseException) -> ErrorFacts:
-        return self._on_background_error(generation, event.event_name, error)
-
-    def _on_background_error(self, generation: Generation, what: str, error: BaseException) -> ErrorFacts:
+    def _on_mod_error(self, generation: Generation, what: str, error: BaseException) -> ErrorFacts:
         facts = self.engine.facts_of(error)
         self._tell(ModError(generation.mod_id, what, generation.number, facts))
         return facts
 
 
-def _folder_name(mod_name: str) -> str:
+def folder_name(mod_name: str) -> str:
+    """Return the name of the folder of a mod's data."""
     return mod_name.replace("/", "_").lstrip(".")
 
 

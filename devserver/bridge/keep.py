@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.network.agents import Directory
+from devserver.network.compare import same
 
 MOST_BYTES = 8 * 1024 * 1024
 """Larger files are not protected: a `shutdown()` would have to read them first."""
@@ -61,15 +62,6 @@ def _copied(value: Any, known: Mapping[int, Any]) -> Any:
 def changed_since(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data that has changed. Objects that cannot be compared count as changed."""
     return {name: value for name, value in now.items() if name not in before or not same(before[name], value)}
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two values are of one type and equal."""
-    try:
-        return type(one) is type(other) and bool(one == other)
-    except Exception:
-        # The comparison is code of a mod's objects; if it fails they are not the same.
-        return False
 
 
 def give_back(instance: object, kept: Kept, config: Mapping[str, Any]) -> None:

@@ -12,9 +12,10 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from devserver.bridge.construct import construct
-from devserver.bridge.keep import data_of, same
+from devserver.bridge.keep import data_of
 from devserver.bridge.upstream import Entry
 from devserver.errors import HookFailed
+from devserver.network.compare import same
 
 Undo = Callable[[], None]
 

@@ -26,6 +26,14 @@ _CLEANING_UP = 1.0
 """Seconds that tasks have to clean up when their loop ends."""
 
 
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the task that runs; None without one, also where no loop runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 class Home(Protocol):
     """A place where mods' code runs."""
 

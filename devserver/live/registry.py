@@ -124,6 +124,10 @@ class Slot:
     out: str = ""
     """Why this line gets no more events, in words."""
 
+    @property
+    def is_shadow(self) -> bool:
+        return self.line is not None and self.line.rule.shadow
+
 
 @dataclass(slots=True, eq=False)
 class Choice:

@@ -76,7 +76,8 @@ class Directory(AgentsElsewhere):
         self._agents: dict[str, Agent] = {}
         self._looks: dict[str, str] = {}
         self._channels = Channels()
-        self._drops = 0
+        self.drops = 0
+        """How many connections have ended without their agent's request."""
         self.accounts = Accounts()
         """The memory that is kept for agents and others."""
         self._outboxes = self.accounts.open(OUTBOXES, lambda: {a.agent_id: a.outbox.size for a in self.agents()})
@@ -206,7 +207,7 @@ class Directory(AgentsElsewhere):
                 return False
             self._forget(agent)
             # The end of a socket was counted when it ended; the end of a poller is seen only now.
-            self._drops += dropped and agent.transport == "http"
+            self.drops += dropped and agent.transport == "http"
         self._announce(agent, False)
         self._appear(agent, False)
         return True
@@ -267,7 +268,7 @@ class Directory(AgentsElsewhere):
         with self._lock:
             agents = [agent.pack(now, place_of) for agent in self._agents.values() if not agent.host]
             channels = {name: self._channels.of(name) for name in self._channels.names()}
-        return {"agents": agents, "events": events, "channels": channels, "drops": self._drops}
+        return {"agents": agents, "events": events, "channels": channels, "drops": self.drops}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
         """Continue after an earlier image of this process. Agents are told nothing: none has noticed anything."""
@@ -291,7 +292,7 @@ class Directory(AgentsElsewhere):
                 self._channels.create(name)
                 for each in members:
                     self._channels.add(name, each)
-            self._drops = packed["drops"]
+            self.drops = packed["drops"]
 
     # Signs of life
 
@@ -322,7 +323,7 @@ class Directory(AgentsElsewhere):
         with self._lock:
             agent.sockets -= 1
             agent.seen, agent.ended = self._clock(), agent.sockets == 0
-            self._drops += dropped
+            self.drops += dropped
         if agent.ended:
             self._appear(agent, False)
 
@@ -338,14 +339,6 @@ class Directory(AgentsElsewhere):
         """Return how many agents have an open socket or polled within the last 30 s."""
         now = self._clock()
         return sum(agent.connected(now) for agent in self.agents()) + self.connected_elsewhere
-
-    def mark(self) -> int:
-        """Return a point to count dropped connections from."""
-        return self._drops
-
-    def dropped_since(self, mark: int) -> int:
-        """Return how many connections ended since `mark` without their agent's request."""
-        return self._drops - mark
 
     def close(self) -> None:
         """Release all that wait for events: held polls answer, sockets end. Identities stay for an export."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, outermost, running
 from devserver.live.handlers import AGENT_CAME, AGENT_WENT
-from devserver.live.loops import Home
+from devserver.live.loops import Home, current_task
 from devserver.live.overseer import end_by_force
 from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.split import NOT_AN_AGENT, Asker
@@ -45,8 +45,8 @@ _PASSED, _ANSWERED, _RAISED, _GIVEN_UP = (
 MOST_HOPS = 32
 """How many mods may wait for each other before an event counts as running in a circle."""
 
-OnError = Callable[[Generation, Event, BaseException], ErrorFacts]
-"""Told of each exception of a handler; makes the facts that its sender is answered with."""
+OnError = Callable[[Generation, str, BaseException], ErrorFacts]
+"""Told of each exception of a handler, with its event's name; makes the facts for the sender's answer."""
 
 
 Ask = Callable[..., Awaitable[EventResponse | None]]
@@ -355,7 +355,7 @@ class Dispatcher:
                 said = _ANSWERED
                 return error.answer(event.event_name)
             generation.failed += 1
-            way.failed(generation.mod_id, self._on_error(generation, event, error))
+            way.failed(generation.mod_id, self._on_error(generation, event.event_name, error))
             return None
         finally:
             if call.expired is not None and call.task is not None:
@@ -468,12 +468,8 @@ def _versions_of(name: str, registry: Registry) -> str:
     slot = registry.find(mod) if at else None
     if slot is None:
         return ""
-    labels = [label for label, each in slot.choice.lines.items() if not _is_shadow(each)] if slot.choice else []
+    labels = [label for label, each in slot.choice.lines.items() if not each.is_shadow] if slot.choice else []
     return f"; {slot.mod_id} has {', '.join((MAIN, *labels))}"
-
-
-def _is_shadow(slot: Slot) -> bool:
-    return slot.line is not None and slot.line.rule.shadow
 
 
 def _as_response(answer: object, event: Event) -> EventResponse:
@@ -489,18 +485,11 @@ def _is_for_us(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
     """Whether what came out of a handler is not its mod's doing: Ctrl-C, or the end of the task that it runs in."""
     if isinstance(error, GeneratorExit):
         # Python raises it where it closes a coroutine that never ended, which happens outside the task.
-        return not _runs_in(task)
+        return task is None or current_task() is not task
     if isinstance(error, KeyboardInterrupt):
         # Python raises it for a signal in the main thread alone.
         return threading.current_thread() is threading.main_thread()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
-def _runs_in(task: asyncio.Task[Any] | None) -> bool:
-    try:
-        return task is not None and asyncio.current_task() is task
-    except RuntimeError:
-        return False
 
 
 def _is_awaited_by(slot: Slot) -> bool:

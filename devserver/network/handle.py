@@ -6,12 +6,12 @@ A generation that was replaced changes nothing through it any more, but on behal
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.live.generation import Call, Generation, detached_call, running_in
+from devserver.live.loops import current_task
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.model.logs import logger
@@ -87,7 +87,7 @@ class NetworkHandle:
             return None
         if generation.state is ModState.LINGERING and running_in(generation):
             return None
-        if generation.outliving and _current_task() in generation.outliving:
+        if generation.outliving and current_task() in generation.outliving:
             # A task that the state holds goes on, whichever generation has started it.
             return None
         message = f"{generation.name} does not serve any more: it may neither send events nor change anything"
@@ -147,13 +147,6 @@ class NetworkHandle:
     def storage_path(self, mod_name: str) -> Path:
         """Return the folder for a mod's own data."""
         return self._services.storage_path(self._storage or mod_name)
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def _refused(call: Call) -> EventResponse:

@@ -310,7 +310,7 @@ class Shadows:
         if main is None:
             return None
         slots = main.choice.lines.values() if main.choice is not None else ()
-        wanted = [each for each in slots if each.line is not None and each.line.rule.shadow]
+        wanted = [each for each in slots if each.is_shadow]
         name = main.live.name if main.live is not None else main.mod_id
         known = [self._shadows.get(each.mod_id) or Shadow(each, _number(each)) for each in wanted]
         return [each.row(name) for each in known if mod in (main.mod_id, main.mod_path, each.slot.mod_id)]
@@ -319,7 +319,7 @@ class Shadows:
         """Forget the shadows that have ended."""
         for mod_id, shadow in list(self._shadows.items()):
             slot = self._registry.find(mod_id)
-            if slot is not shadow.slot or slot.line is None or not slot.line.rule.shadow:
+            if slot is None or slot is not shadow.slot or not slot.is_shadow:
                 del self._shadows[mod_id]
                 shadow.waiting.clear()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from devserver.agent_network import AgentNetwork
+from devserver.agent_network import AgentNetwork, folder_name
 from devserver.live.generation import running
 from devserver.model.change import ConfigChanged, FilesChanged
 from devserver.model.config import ModSpec, NetworkConfig
@@ -456,7 +456,7 @@ class _Storage:
 
     def path(self, mod_name: str) -> Path:
         """Return the folder for a mod's data, a copy of the real one."""
-        name = mod_name.replace("/", "_").lstrip(".")
+        name = folder_name(mod_name)
         folder = self._work / name
         if name not in self._marks:
             real = self._real / name

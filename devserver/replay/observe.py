@@ -168,7 +168,8 @@ class Watched:
         for key in (*before, *(each for each in after if each not in before)):
             if key in before and key in after and before[key] is not None and before[key] == after[key]:
                 continue
-            one = _thawed(before[key]) if key in before else ABSENT
+            was = before.get(key)
+            one = ABSENT if was is None else shown(pickle.loads(was))
             two = shown(generation.instance.state[key]) if key in after else ABSENT
             found += [Changed(*each) for each in compare_at((str(key),), one, two)]
         return tuple(found)
@@ -184,11 +185,6 @@ def _frozen(state: Mapping[Any, Any]) -> dict[Any, bytes | None]:
             # process changes no other.
             frozen[key] = None
     return frozen
-
-
-def _thawed(data: bytes | None) -> Any:
-    """Return a value that was pickled here a moment ago, in the form that is shown."""
-    return ABSENT if data is None else shown(pickle.loads(data))
 
 
 def _raised(mod_id: str, error: ErrorFacts) -> Raised:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import DevServerError
 from devserver.model.facts import PinReplayed, PinResult
@@ -20,6 +20,9 @@ from devserver.network.compare import ABSENT, Skip, compare, noise
 from devserver.reload.carry import PackedState
 from devserver.replay.plain import is_too_deep
 from devserver.replay.stand import Given, event_of
+
+if TYPE_CHECKING:
+    from devserver.server.private_folder import PrivateFolder
 
 FORMAT = 1
 MOST_BYTES = 8 * 1024 * 1024
@@ -33,20 +36,6 @@ _UNSTEADY = 2
 
 class PinRefused(DevServerError):
     """A pin that cannot be made, or read. The text says why."""
-
-
-class Files(Protocol):
-    """The folder that pins lie in, of this user alone."""
-
-    def names(self) -> list[str]: ...
-
-    def read(self, name: str, limit: int) -> bytes | None:
-        """Return a file's first bytes. Raises DevServerError if others could write or read it."""
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file, at once and whole."""
-
-    def remove(self, name: str) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +74,11 @@ class Pin:
     def known_as(self) -> int | None:
         """The number of its event for people; None for one that was given, or is of another run."""
         return self.number if self.is_here else None
+
+    @property
+    def differed(self) -> bool:
+        """Whether its last run differed."""
+        return self.last is not None and self.last.result is PinResult.DIFFERS
 
     @property
     def lost(self) -> str:
@@ -198,9 +192,10 @@ def noise_of(one: Observation, two: Observation) -> tuple[str, ...]:
 
 
 class Pins:
-    """The pins of a workspace, by name. `is_here`: whether a pin is of an event of this run."""
+    """The pins of a workspace, by name, in a folder of this user alone. `is_here`: whether a pin is of an
+    event of this run."""
 
-    def __init__(self, files: Files, is_here: Callable[[Pin], bool] = lambda pin: False) -> None:
+    def __init__(self, files: PrivateFolder, is_here: Callable[[Pin], bool] = lambda pin: False) -> None:
         self._files = files
         self._is_here = is_here
         self._pins: dict[str, Pin] = {}
@@ -237,7 +232,7 @@ class Pins:
 
     def all(self) -> list[Pin]:
         """Return every pin: those that differed last first, then in the order of their names."""
-        return sorted(self._pins.values(), key=lambda each: (_rank(each), each.name))
+        return sorted(self._pins.values(), key=lambda each: (not each.differed, each.name))
 
     def __len__(self) -> int:
         return len(self._pins)
@@ -298,7 +293,3 @@ class Pins:
     def remove(self, pin: Pin) -> None:
         self._files.remove(f"{pin.name}{_SUFFIX}")
         del self._pins[pin.name]
-
-
-def _rank(pin: Pin) -> int:
-    return 0 if pin.last is not None and pin.last.result is PinResult.DIFFERS else 1

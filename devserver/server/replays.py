@@ -29,8 +29,9 @@ from devserver.network.recorder import Recorder, rest_of, row_of
 from devserver.reload.carry import PackedState, pack_state, packed_keys
 from devserver.replay.code import Code, code_before, code_now
 from devserver.replay.host import Host, ReplayFailed
-from devserver.replay.pins import Files, Pin, PinRefused, Pins, differences_of, noise_of
+from devserver.replay.pins import Pin, PinRefused, Pins, differences_of, noise_of
 from devserver.replay.stand import event_of
+from devserver.server.private_folder import PrivateFolder
 
 SECONDS = 5.0
 """Seconds for an event that is run again, unless `limits.handler` is shorter."""
@@ -60,7 +61,7 @@ class Replays:
         network: AgentNetwork,
         recorder: Recorder,
         host: Host,
-        files: Files,
+        files: PrivateFolder,
         *,
         redact: Callable[[dict[str, Any]], dict[str, Any]],
         tell: Callable[[Fact], None],

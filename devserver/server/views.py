@@ -147,7 +147,7 @@ class LiveViews:
     def agents_seen(self) -> dict[str, int]:
         """Return how many agents are connected, and how many connections this run dropped."""
         directory = self._network.directory
-        return {"n": directory.connected(), "dropped": directory.mark()}
+        return {"n": directory.connected(), "dropped": directory.drops}
 
     def recording(self) -> str | None:
         """Return the file that a session is recorded into."""

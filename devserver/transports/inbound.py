@@ -6,7 +6,6 @@ known before and never taken from here. `ServedNetwork` is all that a transport 
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.model.principal import Principal, Scope, agent_principal
 from devserver.network.agent import Agent, Registration, Wishes
 from devserver.network.agents import Directory
+from devserver.network.identity import same_text
 from devserver.transports.strict import Malformed
 
 MOST_TEXT = 200
@@ -180,10 +180,13 @@ class Joining:
         metadata, group = object_of(values, "metadata"), text_of(values, "agent_group")
         password_hash = text_of(values, "password_hash") or ""
         refuse_when_ending(self._network)
-        counted = not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret)
+        returns = secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
+        counted = not principal.may(Scope.ADMIN) and not returns
         if counted:
             if not principal.may(Scope.JOIN):
-                self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
+                shown = (text_of(values, "join_token") or "", password_hash)
+                if self._token is None or not any(same_text(each, self._token) for each in shown):
+                    raise EventRefused("join_token_required", "clients of other machines have to show the join_token")
             if not self._rate.allows():
                 sentence = f"more than {self._per_minute} new agents in a minute; try again later"
                 raise EventRefused("too_many_registrations", sentence)
@@ -203,14 +206,3 @@ class Joining:
             if counted:
                 self._rate.take_back()
             raise
-
-    def _returns(self, agent_id: str, secret: str | None) -> bool:
-        return secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
-
-    def _refuse_unless_shown(self, *shown: str | None) -> None:
-        if self._token is None or not any(_equal(each, self._token) for each in shown):
-            raise EventRefused("join_token_required", "clients of other machines have to show the join_token")
-
-
-def _equal(shown: str | None, token: str) -> bool:
-    return hmac.compare_digest((shown or "").encode("utf-8", "surrogatepass"), token.encode())

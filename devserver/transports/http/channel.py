@@ -293,7 +293,16 @@ class Channel(asyncio.BufferedProtocol):
             self.sent()
 
     def sent(self) -> None:
-        """Note that the client has read everything."""
+        """Continue: the client has read everything."""
+        self.look_further()
+
+    def look_further(self) -> None:
+        """Take the bytes that came meanwhile, or read more."""
+        if not self.is_busy and not self.transport.is_closing():
+            if self.unread:
+                self.server.turns.add(self)
+            else:
+                self.adjust_reading(True)
 
     def unsent(self) -> bytes:
         """Return the bytes that the kernel has not taken."""

@@ -227,17 +227,6 @@ class HttpConnection(Channel):
         """Whether a request is being answered, or an answer was not read: nothing is read then."""
         return self._is_answering or self._ends or self._sending is not None
 
-    def sent(self) -> None:
-        """Look at the client's bytes behind the request."""
-        self._look_further()
-
-    def _look_further(self) -> None:
-        if not self.is_busy:
-            if self.unread:
-                self.server.turns.add(self)
-            else:
-                self.adjust_reading(True)
-
     def _waits(self) -> bool:
         route = self._route()
         return route is not None and route.waits
@@ -327,7 +316,7 @@ class HttpConnection(Channel):
         kind = WEBSOCKET if is_socket else method
         verdict = self._judge(RequestFacts(kind, self._target, headers, header_bytes=size, near=self._near))
         if verdict.admitted and is_socket:
-            verdict = handshake_problem(method, self._target, self._headers, is_current=is_current) or verdict
+            verdict = handshake_problem(method, self._target, headers, is_current=is_current) or verdict
         lengths = headers.get(b"content-length", ())
         self._head = Head(
             method=method,
@@ -462,7 +451,7 @@ class HttpConnection(Channel):
         self._was_served = True
         self._deadline.set(KEEP_ALIVE_SECONDS)
         self.count()
-        self._look_further()
+        self.look_further()
 
     def _become_websocket(self, verdict: Verdict, route: Route) -> None:
         shaken = opened(self._target, self._headers)

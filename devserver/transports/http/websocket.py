@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from websockets.server import ServerProtocol
 from devserver.model.principal import Principal
 from devserver.transports.http.answers import PROTECTING_HEADERS, Answer, refused
 from devserver.transports.http.channel import Channel, Deadline
-from devserver.transports.http.gate import MOST_BODY, MOST_HEADERS, Verdict
+from devserver.transports.http.gate import MOST_BODY, Verdict
 from devserver.transports.http.handover import HandedConnection
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class WebSocket(Channel):
     def release(self) -> None:
         """Hear again."""
         self._is_held = False
-        self._hear_on()
+        self.look_further()
 
     def rest(self, seconds: float) -> None:
         """Hear nothing for a while."""
@@ -199,14 +199,7 @@ class WebSocket(Channel):
         """Continue in both directions."""
         if self.speaker is not None and self.is_open:
             self.speaker.sent()
-        self._hear_on()
-
-    def _hear_on(self) -> None:
-        if not self.is_busy and not self.transport.is_closing():
-            if self.unread:
-                self.server.turns.add(self)
-            else:
-                self.adjust_reading(True)
+        super().sent()
 
     # Messages in
 
@@ -359,23 +352,20 @@ def opened(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | Ans
 
 
 def handshake_problem(
-    method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], *, is_current: bool
+    method: str, target: bytes, headers: Mapping[bytes, tuple[bytes, ...]], *, is_current: bool
 ) -> Verdict | None:
-    """Return the problem of a WebSocket handshake; `is_current`: whether it came as HTTP/1.1."""
-    named: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        named.setdefault(name, []).append(value)
-    if method != "GET" or not is_current or b"content-length" in named or b"transfer-encoding" in named:
+    """Return the problem of a WebSocket handshake that the gate admits; `is_current`: whether it came as
+    HTTP/1.1."""
+    if method != "GET" or not is_current or b"content-length" in headers or b"transfer-encoding" in headers:
         return Verdict(400, "bad_websocket", "a WebSocket handshake is a GET without a body, in HTTP/1.1")
     if len(target) > _MOST_LINE:
         return Verdict(414, "target_too_long", f"the target of a WebSocket has at most {_MOST_LINE} bytes")
-    if len(headers) > MOST_HEADERS or any(len(name) + len(value) > _MOST_LINE for name, value in headers):
-        sentence = f"a WebSocket handshake has at most {MOST_HEADERS} headers of {_MOST_LINE} bytes"
-        return Verdict(431, "headers_too_large", sentence)
-    if named.get(b"sec-websocket-version") != [b"13"]:
+    if any(len(name) + len(value) > _MOST_LINE for name, values in headers.items() for value in values):
+        return Verdict(431, "headers_too_large", f"the headers of a WebSocket have at most {_MOST_LINE} bytes each")
+    if headers.get(b"sec-websocket-version") != (b"13",):
         asked = ((b"sec-websocket-version", b"13"),)
         return Verdict(426, "bad_websocket_version", "the WebSocket version spoken here is 13", asked)
-    keys = named.get(b"sec-websocket-key", [])
+    keys = headers.get(b"sec-websocket-key", ())
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         sentence = "a WebSocket handshake has one Sec-WebSocket-Key of 16 bytes in base64"
         return Verdict(400, "bad_websocket_key", sentence)
