@@ -22,7 +22,9 @@ from devserver.hosts.engine import JOIN
 from devserver.model.facts import Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-HERE, THERE = "10.213.77.1", "10.213.77.2"
+NUMBER = os.getpid()  # tests of other processes make namespaces at the same time
+HERE, THERE = (f"198.{18 + NUMBER // 250 % 2}.{NUMBER % 250}.{end}" for end in (1, 2))
+LINK = f"oa-h{NUMBER}"
 
 
 def ip(*words: str) -> None:
@@ -36,17 +38,17 @@ async def far(work: Workspace, tmp_path: Path) -> AsyncIterator[TwoHosts]:
     if os.geteuid() != 0 or shutil.which("ip") is None or openssl is None:
         pytest.skip("network namespaces need root, the command ip, and openssl for the engine's certificate")
     mods_of_both(work, tmp_path)
-    space = f"oa-dev-{os.getpid()}"
+    space, other = f"oa-dev-{NUMBER}", f"oa-t{NUMBER}"
     try:
         ip("netns", "add", space)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no network namespace can be made here: {error.stderr.decode().strip()}")
     made = None
     try:
-        ip("link", "add", "oa-here", "type", "veth", "peer", "name", "oa-there", "netns", space)
-        ip("addr", "add", f"{HERE}/24", "dev", "oa-here")
-        ip("link", "set", "oa-here", "up")
-        for words in (f"addr add {THERE}/24 dev oa-there", "link set oa-there up", "link set lo up"):
+        ip("link", "add", LINK, "type", "veth", "peer", "name", other, "netns", space)
+        ip("addr", "add", f"{HERE}/24", "dev", LINK)
+        ip("link", "set", LINK, "up")
+        for words in (f"addr add {THERE}/24 dev {other}", f"link set {other} up", "link set lo up"):
             ip("-n", space, *words.split())
         engine = TlsEngine(tmp_path / "hosts", openssl, HERE)
         made = TwoHosts(work, tmp_path, engine, "ip", "netns", "exec", space)
@@ -69,10 +71,10 @@ async def test_a_link_that_goes_down_mixes_no_versions(far: TwoHosts, seconds: i
     """A save meanwhile changes both hosts or neither; what was missed comes once the link is back."""
     await far.config()
     assert (await far.ask("wiki.ask"))["data"]["word"] == "one"
-    ip("link", "set", "oa-here", "down")
+    ip("link", "set", LINK, "down")
     saving = asyncio.ensure_future(far.work.save("mods/lib/text.py", "WORD = 'two'\n"))
     await asyncio.sleep(seconds)  # this long it is down
-    ip("link", "set", "oa-here", "up")
+    ip("link", "set", LINK, "up")
     done = await asyncio.wait_for(saving, 120)
     board = next(each for each in done.outcomes if each.mod_id == "board")
     there = (await far.ask("wiki.ask"))["data"]["word"]
