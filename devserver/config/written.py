@@ -40,16 +40,12 @@ def read_written(path: Path, packed: Mapping[str, Any] | None = None) -> Written
     Raises ConfigError for a file that cannot be read or used.
     """
     if packed is not None and packed["made_by"] == _MADE_BY and _is_still(path, packed["data"]):
-        return _unpacked(packed["data"], packed["config"], path.name)
+        return Written(packed["data"], _with_places(pickle.loads(packed["config"]), _Again(packed["data"], path.name)))
     # Here and not above: it imports what is not needed otherwise.
     from devserver.config.network_yaml import parse_network, read_bytes
 
     data = read_bytes(path)
     return Written(data, parse_network(data, path.name))
-
-
-def _unpacked(data: bytes, config: bytes, file: str) -> Written:
-    return Written(data, _with_places(pickle.loads(config), _Again(data, file)))
 
 
 def _is_still(path: Path, data: bytes) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +29,15 @@ class Child:
 
 def child_processes() -> tuple[Child, ...]:
     """Return the children of this process that run; none without /proc."""
-    return tuple(_children())
-
-
-def _children() -> Iterator[Child]:
-    own = os.getsid(0)
+    found, own = [], os.getsid(0)
     for task in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
             for word in task.read_text().split():
                 with suppress(OSError, ValueError):
                     pid = int(word)
                     if os.getsid(pid) == own and not _is_zombie(pid):
-                        yield Child(pid, _command(pid))
+                        found.append(Child(pid, _command(pid)))
+    return tuple(found)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -59,15 +59,11 @@ def end_start() -> None:
         # A mod may have set thresholds of its own.
         gc.set_threshold(*_policy.usual)
     _policy.usual = None
-    _freeze_where_felt()
+    settle()
 
 
 def settle() -> None:
-    """Freeze what the first minute has brought, as agents, if a collection would be felt."""
-    _freeze_where_felt()
-
-
-def _freeze_where_felt() -> None:
+    """Freeze what has been made so far, as agents in the first minute, if a collection would be felt."""
     if _cost_of(sys.getallocatedblocks() - _policy.own_blocks) <= BOUNDED:
         return
     gc.freeze()

@@ -69,7 +69,8 @@ class Gate:
             return Held()
         self._closed, self.shut = False, bool(self._line)
         for each in self._line:
-            _wake(each)
+            if each.call is not None and not each.call.done():
+                each.call.set_result(None)
         longest = time.monotonic() - self._line[0].since if self._line else 0.0
         return Held(len(self._line), longest * 1000)
 
@@ -94,11 +95,6 @@ class Gate:
         finally:
             self._line.remove(place)
             self.shut = self._closed or bool(self._line)
-
-
-def _wake(waiting: _Waiting) -> None:
-    if waiting.call is not None and not waiting.call.done():
-        waiting.call.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
@@ -285,6 +281,11 @@ class Registry:
     def find(self, path_or_id: str) -> Slot | None:
         """Return the slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
         return self._slots.get(path_or_id) or self._paths.get(module_of(path_or_id))
+
+    def running(self, path_or_id: str) -> Generation | None:
+        """Return the live generation of a mod, named as for `find`; None if it does not run."""
+        slot = self.find(path_or_id)
+        return None if slot is None else slot.live
 
     def addressed(self, name: str) -> tuple[Slot | None, bool]:
         """Return the slot for an event to `mod:<name>`, and whether the name is that of one line.

@@ -334,10 +334,17 @@ class Build:
                 for name, loaded in self._old().items():
                     if name in self._execution.executed:
                         self._execution.executed[name].changes.give_way(loaded.changes)
-                self._forget_dropped()
+                for name, loaded in self._old().items():
+                    if name not in sys.modules:
+                        unbind(name, loaded.exported)
+                        self._modules.put({name: None})
                 self._note_imports_by_name()
                 self._take_locals()
-                self._note_state()
+                executed = self._executed()
+                for loaded in executed.values():
+                    note_untouched(loaded)
+                if any(loaded.untouched for loaded in executed.values()):
+                    self._keepable = keepable(self._old(), executed)
             except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
 
@@ -349,7 +356,10 @@ class Build:
         """Make the new modules final: nothing can be undone any more."""
         self._is_over = True
         for name, text in self._relined.items():
-            self._reline(name, text)
+            loaded = self._modules.get(name)
+            if loaded is not None:
+                reline(loaded.text, text)
+                self._modules.put({name: replace(loaded, text=text)})
         for loaded in self._old().values():
             new = self._execution.executed.get(loaded.name)
             if new is not None:
@@ -441,19 +451,6 @@ class Build:
         take_names([each.module for each in list(self._execution.executed.values())])
         interrupt(self._execution.thread, Abandoned)
 
-    def _reline(self, name: str, text: Text) -> None:
-        loaded = self._modules.get(name)
-        if loaded is not None:
-            reline(loaded.text, text)
-            self._modules.put({name: replace(loaded, text=text)})
-
-    def _note_state(self) -> None:
-        executed = self._executed()
-        for loaded in executed.values():
-            note_untouched(loaded)
-        if any(loaded.untouched for loaded in executed.values()):
-            self._keepable = keepable(self._old(), executed)
-
     def keep_state(self) -> None:
         """Let fresh modules take over module-level state; after all instances are initialised."""
         executed = self._executed()
@@ -521,12 +518,6 @@ class Build:
                 for each in sorted(old.seen):
                     if each in self._modules:
                         self._modules.note_import(name, each)
-
-    def _forget_dropped(self) -> None:
-        for name, loaded in self._old().items():
-            if name not in sys.modules:
-                unbind(name, loaded.exported)
-                self._modules.put({name: None})
 
     def _note_read(self, path: str) -> None:
         found = Path(path)

@@ -102,16 +102,13 @@ class ProcessChanges:
 
     def detach(self) -> None:
         """Restore the values of before."""
-        self._forget_computed()
+        for each in {each.module for each in self.changes if each.module}:
+            self._forgotten.setdefault(each, forget_computed(each))
         pause = unnoted.get()
         with contextlib.nullcontext() if pause is None else pause():
             for change in reversed([each for each in self.changes if not each.place.is_late]):
                 self._take_back(change)
         self.changes = [each for each in self.changes if each.place.is_late]
-
-    def _forget_computed(self) -> None:
-        for each in {each.module for each in self.changes if each.module}:
-            self._forgotten.setdefault(each, forget_computed(each))
 
     def _take_back(self, change: Change) -> None:
         try:

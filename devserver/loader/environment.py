@@ -133,7 +133,8 @@ class Environment:
             sys.path.append(str(now.folder))
         importlib.invalidate_caches()
         self._roots.use_installed(None if now is None else now.folder, () if now is None else now.tops_of_mods)
-        self._drop_unused()
+        used = {self._roots.installed_in(path) for path in self._modules.digests}
+        self._roots.drop_installed([each for each in self._roots.installed if each not in used])
 
     def begin(self) -> None:
         """Use the installed packages of the lock, if any: before anything starts, and silently."""
@@ -178,11 +179,6 @@ class Environment:
     def end(self) -> None:
         """Restore the import path."""
         self.use(Found())
-
-    def _drop_unused(self) -> None:
-        """Remove folders that nothing runs from from the sources."""
-        used = {self._roots.installed_in(path) for path in self._modules.digests}
-        self._roots.drop_installed([each for each in self._roots.installed if each not in used])
 
     def _folder_of(self, paths: Iterable[Path]) -> Installed | None:
         """Return the folder of packages that these sources lie in."""

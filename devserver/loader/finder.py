@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import Context, ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
@@ -413,7 +413,8 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             is_inert = loaded.names <= _SELF_MADE and recording_owner() is None
             with nullcontext() if is_inert else recording(loaded.changes, self):
                 exec(text.code, module.__dict__)
-            finder.modules.note_context(loaded, _variables_set_since(before))
+            now = copy_context().items()
+            finder.modules.note_context(loaded, {each: it for each, it in now if before.get(each, _UNSET) is not it})
             spec = module.__spec__
             if spec is not None and running is not None:
                 spec._initializing = False  # type: ignore[attr-defined]
@@ -432,10 +433,6 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
 
 _SELF_MADE = frozenset({"__doc__"})
 """Names that code has although its author has written none."""
-
-
-def _variables_set_since(before: Context) -> dict[ContextVar[Any], Any]:
-    return {each: value for each, value in copy_context().items() if before.get(each, _UNSET) is not value}
 
 
 _UNSET = object()

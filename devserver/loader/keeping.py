@@ -84,7 +84,9 @@ def keep_state(
                 _rebind(after[variable], before[variable], fresh_modules)
             else:
                 # The new instance has it already; handlers that linger get to see it too.
-                _take_over(after[variable], before[variable])
+                take, put = contents_of(type(after[variable]))
+                assert take is not None and put is not None
+                put(after[variable], take(before[variable]))
                 _rebind(before[variable], after[variable], old_modules)
             kept.append(f"{name}.{variable}")
     return tuple(kept)
@@ -93,12 +95,6 @@ def keep_state(
 def _rebind(thing: Any, other: Any, modules: Collection[ModuleType]) -> None:
     for names, name in _places(thing, modules):
         names[name] = other
-
-
-def _take_over(fresh: Any, value: Any) -> None:
-    take, put = contents_of(type(fresh))
-    assert take is not None and put is not None
-    put(fresh, take(value))
 
 
 def _same_initial(old: Loaded, new: Loaded) -> list[str]:

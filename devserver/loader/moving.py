@@ -321,7 +321,10 @@ class StateMove:
         for _, thing in list(self.walk.of_kind(lambda kind: raw.derives(kind.cls, *_FROZEN))):
             self._thaw(thing, rehash)
         holders = list(self._holders())
-        self._named_holders(holders)
+        closed = [each for each in holders if id(each) in self.walk.found and not _takes_others(type(each))]
+        if closed:
+            self._named = {id(each): f"held by a {type(each).__name__}" for each in closed}
+            self._name()
         for thing in holders:
             self._patch(thing, rehash=False)
         if rehash:
@@ -342,13 +345,6 @@ class StateMove:
 
     def _holds_replaced(self, thing: Any) -> bool:
         return any(id(each) in self._new for each in self.walk.referents(thing))
-
-    def _named_holders(self, holders: Iterable[Any]) -> None:
-        """Name the keys of objects that can be searched, but not given another object."""
-        closed = [each for each in holders if id(each) in self.walk.found and not _takes_others(type(each))]
-        if closed:
-            self._named = {id(each): f"held by a {type(each).__name__}" for each in closed}
-            self._name()
 
     def _latest(self, thing: Any) -> Any:
         while id(thing) in self._new:

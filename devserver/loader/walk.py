@@ -21,25 +21,13 @@ import gc
 import logging
 import subprocess
 import threading
+import types
 import weakref
 from collections import ChainMap, OrderedDict, UserDict, UserList, UserString, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from operator import is_
-from types import (
-    AsyncGeneratorType,
-    CellType,
-    CodeType,
-    CoroutineType,
-    FrameType,
-    FunctionType,
-    GeneratorType,
-    MappingProxyType,
-    MethodType,
-    SimpleNamespace,
-    TracebackType,
-)
 from typing import Any
 
 from devserver.loader import raw
@@ -61,9 +49,9 @@ ATOMS = (int, str, bytes, float, bool, complex, type(None), type(Ellipsis), rang
 """Data that cannot hold code."""
 
 _CLOSED = (
-    CodeType,
-    FrameType,
-    TracebackType,
+    types.CodeType,
+    types.FrameType,
+    types.TracebackType,
     Context,
     ContextVar,
     logging.Logger,
@@ -74,10 +62,10 @@ _CLOSED = (
 """Objects that lead to everything else, and are not part of a state."""
 
 _DATA = (
-    dict, list, tuple, set, frozenset, deque, MappingProxyType, CellType, MethodType, functools.partial,
-    UserDict, UserList, UserString, ChainMap, SimpleNamespace,
+    dict, list, tuple, set, frozenset, deque, types.MappingProxyType, types.CellType, types.MethodType,
+    functools.partial, UserDict, UserList, UserString, ChainMap, types.SimpleNamespace,
 )  # fmt: skip
-_RUNNING = (asyncio.Future, threading.Thread, CoroutineType, GeneratorType, AsyncGeneratorType)
+_RUNNING = (asyncio.Future, threading.Thread, types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
 _OWNED = (asyncio.Future, threading.Thread, subprocess.Popen)
 
 
@@ -297,7 +285,7 @@ def kind_of(cls: type) -> Kind:
     if any(cls is each for each in ATOMS):
         return _ATOM
     if is_code_type(cls):
-        is_function = cls is FunctionType
+        is_function = cls is types.FunctionType
         return Kind(cls, code=True, opens=is_function, data=is_function, parts=_cells if is_function else None)
     owned = raw.derives(cls, *_OWNED) or _is_socket(cls)
     if raw.derives(cls, *_RUNNING):
@@ -336,13 +324,9 @@ def _find_target(kind: Kind) -> None:
 # What an object holds, where that is not all that the collector sees
 
 
-def _cells(function: FunctionType) -> Iterable[Any]:
+def _cells(function: types.FunctionType) -> Iterable[Any]:
     """Return the closure of a function; its module, which it leads to, is not part of a state."""
     return (function.__closure__ or ()) if scope_in(function.__globals__) is not None else ()
-
-
-def _owner(method: MethodType) -> Iterable[Any]:
-    return (method.__self__,)
 
 
 def _with_referent(reference: weakref.ref[Any]) -> Iterable[Any]:
@@ -350,7 +334,7 @@ def _with_referent(reference: weakref.ref[Any]) -> Iterable[Any]:
 
 
 _PARTS: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (
-    (MethodType, _owner),
+    (types.MethodType, lambda method: (method.__self__,)),
     (weakref.ref, _with_referent),
 )
 
@@ -364,7 +348,7 @@ _Put = Callable[[Any, Any], None]
 def contents_of(cls: type) -> tuple[_Take | None, _Put | None]:
     """Return the functions that read and restore instances of a class; (None, None): unchanging."""
     ways = [way for base, way in _WAYS.items() if raw.derives(cls, base)][:1]
-    if raw.flags_of(cls) & raw.HEAP_TYPE or cls is SimpleNamespace:
+    if raw.flags_of(cls) & raw.HEAP_TYPE or cls is types.SimpleNamespace:
         getter, slots = raw.dict_getter(cls), [member for _, member in raw.slots_of(cls)]
         ways += [_attributes_way(getter)] if getter is not None else []
         ways += [_slots_way(slots)] if slots else []
@@ -441,17 +425,9 @@ def _put_ordered(thing: Any, contents: list[tuple[Any, Any]]) -> None:
         OrderedDict.__setitem__(thing, key, value)
 
 
-def _put_list(thing: Any, contents: list[Any]) -> None:
-    list.__setitem__(thing, slice(None), contents)
-
-
 def _put_set(thing: Any, contents: set[Any]) -> None:
     set.clear(thing)
     set.update(thing, contents)
-
-
-def _take_deque(thing: Any) -> list[Any]:
-    return list(deque.__iter__(thing))
 
 
 def _put_deque(thing: Any, contents: list[Any]) -> None:
@@ -459,7 +435,7 @@ def _put_deque(thing: Any, contents: list[Any]) -> None:
     deque.extend(thing, contents)
 
 
-def _take_cell(cell: CellType) -> Any:
+def _take_cell(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:
@@ -467,13 +443,9 @@ def _take_cell(cell: CellType) -> Any:
         return _UNSET
 
 
-def _put_cell(cell: CellType, contents: Any) -> None:
+def _put_cell(cell: types.CellType, contents: Any) -> None:
     if contents is not _UNSET:
         cell.cell_contents = contents
-
-
-def _take_defaults(thing: Any) -> tuple[Any, dict[Any, Any]]:
-    return _FACTORY.__get__(thing), dict.copy(thing)
 
 
 def _put_defaults(thing: Any, contents: tuple[Any, dict[Any, Any]]) -> None:
@@ -485,10 +457,10 @@ _FACTORY: Any = defaultdict.__dict__["default_factory"]
 
 _WAYS: dict[type, tuple[_Take, _Put]] = {
     OrderedDict: (_items_of_ordered, _put_ordered),
-    defaultdict: (_take_defaults, _put_defaults),
+    defaultdict: (lambda thing: (_FACTORY.__get__(thing), dict.copy(thing)), _put_defaults),
     dict: (dict.copy, _put_dict),
-    list: (list.copy, _put_list),
+    list: (list.copy, lambda thing, contents: list.__setitem__(thing, slice(None), contents)),
     set: (set.copy, _put_set),
-    deque: (_take_deque, _put_deque),
-    CellType: (_take_cell, _put_cell),
+    deque: (lambda thing: list(deque.__iter__(thing)), _put_deque),
+    types.CellType: (_take_cell, _put_cell),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devserver.market.wants import PROJECT, Wants
 from devserver.model.names import normal
@@ -83,9 +83,7 @@ def explain(said: str, wants: Wants) -> Explained:
         return Explained(raw or said)
     needs = list(dict.fromkeys(_needs(premises)))
     found = _lacking(premises, needs, wants) or _contested(needs, wants)
-    if found is None:
-        return Explained(raw)
-    return Explained(raw, found.package, found.sides, found.sentence)
+    return Explained(raw) if found is None else replace(found, raw=raw)
 
 
 def derivation_of(said: str) -> str:

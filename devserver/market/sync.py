@@ -96,7 +96,11 @@ class Resolved:
         """The packages with another version, or other files."""
         before = self.old.all_here
         pairs = ((before.get(name), each) for name, each in self.new.all_here.items())
-        return tuple((old, new) for old, new in pairs if old is not None and _is_other(old, new))
+        return tuple(
+            (old, new)
+            for old, new in pairs
+            if old is not None and (old.version != new.version or not set(old.hashes) & set(new.hashes))
+        )
 
     @property
     def same(self) -> bool:
@@ -123,10 +127,6 @@ class Ready:
     def mods(self) -> Mapping[str, str]:
         """Return the paths of mods, each with its distribution."""
         return self.lock.mods
-
-
-def _is_other(old: Locked, new: Locked) -> bool:
-    return old.version != new.version or not set(old.hashes) & set(new.hashes)
 
 
 # Reading

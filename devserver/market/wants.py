@@ -84,7 +84,7 @@ class Wants:
     beside: tuple[Beside, ...] = ()
     server: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Return the requirements of each of them, from which its extras are taken."""
+    """The requirements of each of them, from which its extras are taken."""
     server_version: str = "0"
     indexes: tuple[str, ...] = ()
     packages: str = "default"

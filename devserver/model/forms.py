@@ -20,23 +20,7 @@ from typing import Any, Generic, Literal, NotRequired, TypeVar, Union, get_args,
 
 from typing_extensions import TypedDict
 
-from devserver.model.facts import (
-    AgentsSeen,
-    ErrorFacts,
-    Held,
-    Holder,
-    ModAsked,
-    Outcome,
-    PackageMoved,
-    PackagesInstalled,
-    PinReplayed,
-    PlanMade,
-    Replayed,
-    Restarted,
-    SplitSeen,
-    Status,
-    Way,
-)
+from devserver.model import facts
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.plan import StateMove
 from devserver.model.wire_form import ABOUT, LINES, told_fields
@@ -113,7 +97,7 @@ class OutcomeForm(TypedDict):
     action: Action
     mod_id: str | None
     mod_path: str | None
-    status: Status
+    status: facts.Status
     phase: Phase | None
     generation: int | None
     duration_ms: float
@@ -121,11 +105,11 @@ class OutcomeForm(TypedDict):
     error: ErrorForm | None
     note: str
     agents: AgentsForm
-    held: Told[Held]
-    way: Way
+    held: Told[facts.Held]
+    way: facts.Way
     stale_keys: list[str]
     phases: list[tuple[Phase, float, Thread]]
-    holders: list[Told[Holder]]
+    holders: list[Told[facts.Holder]]
     host: str
     """The host that carried it out; empty where that is the one that tells it."""
 
@@ -136,7 +120,7 @@ class StepForm(TypedDict):
     action: Action
     mod_id: str
     reason: str
-    way: Way
+    way: facts.Way
     came_with: NotRequired[str]
     """The mod (id) that needs it, if it is loaded, or was, for that alone."""
     cascade: NotRequired[list[str]]
@@ -200,7 +184,7 @@ class DoneForm(PlanForm):
     outcomes: list[OutcomeForm]
     duration_ms: float
     agents: AgentsForm
-    held: Told[Held]
+    held: Told[facts.Held]
     then: NotRequired[DoneForm]
     """What was unloaded afterwards because nothing needs it now."""
 
@@ -247,7 +231,7 @@ class ReplayedForm(TypedDict):
     of: int
     skipped: int
     duration_ms: float
-    pins: list[Told[PinReplayed]]
+    pins: list[Told[facts.PinReplayed]]
 
 
 class AskForm(TypedDict):
@@ -284,16 +268,16 @@ class PlanMadeForm(PlanForm):
 
 
 _OTHER: Mapping[Any, Any] = {
-    AgentsSeen: AgentsForm,
-    ErrorFacts: ErrorForm,
-    ModAsked: AskForm,
-    Outcome: OutcomeForm,
-    PackageMoved: PackageForm,
-    PackagesInstalled: InstalledForm,
-    PlanMade: PlanMadeForm,
-    Replayed: ReplayedForm,
-    Restarted: RestartedForm,
-    SplitSeen: SplitForm,
+    facts.AgentsSeen: AgentsForm,
+    facts.ErrorFacts: ErrorForm,
+    facts.ModAsked: AskForm,
+    facts.Outcome: OutcomeForm,
+    facts.PackageMoved: PackageForm,
+    facts.PackagesInstalled: InstalledForm,
+    facts.PlanMade: PlanMadeForm,
+    facts.Replayed: ReplayedForm,
+    facts.Restarted: RestartedForm,
+    facts.SplitSeen: SplitForm,
 }
 """The facts whose forms have other keys than their fields."""
 

@@ -14,44 +14,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from devserver.model.facts import (
-    AgentProgram,
-    AgentSeen,
-    Blocked,
-    Compared,
-    ConfigRefused,
-    ContractChanged,
-    EngineSeen,
-    ErrorFacts,
-    Exposed,
-    Fact,
-    Guarded,
-    HostSeen,
-    HostsStarted,
-    HostState,
-    Ignored,
-    LeftBehind,
-    LineSeen,
-    ModAsked,
-    ModBlocked,
-    ModError,
-    Notice,
-    Outcome,
-    PackageMoved,
-    PackagesInstalled,
-    PhaseTook,
-    PinResult,
-    PlanDone,
-    PlanMade,
-    ProgramState,
-    Ready,
-    Replayed,
-    Restarted,
-    SplitSeen,
-    Status,
-    Stopped,
-    Way,
-)
+from devserver.model import facts
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Step
@@ -76,17 +39,25 @@ def iso_of(seconds: float) -> str:
     return iso(datetime.fromtimestamp(seconds, UTC))
 
 
-def lines_of(fact: Fact, time: str) -> tuple[dict[str, Any], ...]:
+def lines_of(fact: facts.Fact, time: str) -> tuple[dict[str, Any], ...]:
     """Return the lines that tell a fact; `time` is their time in the form of `iso`."""
     match fact:
-        case PlanDone():
+        case facts.PlanDone():
             return tuple(line for each in fact.outcomes for line in lines_of(each, time))
-        case ConfigRefused():
+        case facts.ConfigRefused():
             return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
-        case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram() | HostSeen() | EngineSeen():
+        case (
+            facts.Notice()
+            | facts.Exposed()
+            | facts.Blocked()
+            | facts.LeftBehind()
+            | facts.AgentProgram()
+            | facts.HostSeen()
+            | facts.EngineSeen()
+        ):
             line = {"type": "notice", "time": time, "message": sentence_of(fact)}
             # The parts of a fact become keys, too.
-            return (line if isinstance(fact, Notice) else {**line, "about": ABOUT[type(fact)], **form_of(fact)},)
+            return (line if isinstance(fact, facts.Notice) else {**line, "about": ABOUT[type(fact)], **form_of(fact)},)
         case _:
             return ({"type": LINES[type(fact)], "time": time, **form_of(fact)},)
 
@@ -115,85 +86,93 @@ def told_fields(cls: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(cls) if each.name not in _NOT_TOLD.get(cls, ()))
 
 
-Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram | HostSeen | EngineSeen
+Told = (
+    facts.Notice
+    | facts.Exposed
+    | facts.Blocked
+    | facts.LeftBehind
+    | facts.AgentProgram
+    | facts.HostSeen
+    | facts.EngineSeen
+)
 """The facts that are told in a sentence."""
 
 
 def sentence_of(fact: Told) -> str:
     """Return a fact in one sentence, without the join token."""
     match fact:
-        case Notice():
+        case facts.Notice():
             return fact.message
-        case HostSeen():
+        case facts.HostSeen():
             return host_words(fact)
-        case EngineSeen():
-            if fact.state is HostState.BACK:
+        case facts.EngineSeen():
+            if fact.state is facts.HostState.BACK:
                 return f"the engine is back, {fact.seconds:.1f} s"
             rest = "on this host all goes on"
             return f"engine unreachable: events between hosts wait {fact.hold:.0f} s, then engine_away; {rest}"
-        case Exposed():
+        case facts.Exposed():
             where, others = ", ".join(fact.addresses), ", ".join(fact.urls)
             warning = exposed_warning(fact)
             return f"{warning}; listens on {where}; others use {others}; their agents show the token in {fact.kept_in}"
-        case Blocked():
+        case facts.Blocked():
             place = f" at {fact.where.file}:{fact.where.line}" if fact.where else ""
             return f"{fact.mod_id} blocked {fact.seconds:.1f} s{place}"
-        case LeftBehind():
+        case facts.LeftBehind():
             return f"{fact.mod_id} v{fact.generation} left behind: {'; '.join(fact.things)}"
-        case AgentProgram():
+        case facts.AgentProgram():
             return _program_words(fact)
 
 
-def _program_words(fact: AgentProgram) -> str:
+def _program_words(fact: facts.AgentProgram) -> str:
     match fact.state:
-        case ProgramState.STARTED:
+        case facts.ProgramState.STARTED:
             return f"agent {fact.file} started (pid {fact.pid})"
-        case ProgramState.RESTARTED:
+        case facts.ProgramState.RESTARTED:
             return f"agent {fact.file} started again, its code changed (pid {fact.pid})"
-        case ProgramState.KEPT:
+        case facts.ProgramState.KEPT:
             return f"agent {fact.file} not restarted: {fact.why}; the one of before keeps running"
-        case ProgramState.FAILED:
+        case facts.ProgramState.FAILED:
             return f"agent {fact.file} not started: {fact.why}; the next save tries again"
-        case ProgramState.ENDED if fact.why:
+        case facts.ProgramState.ENDED if fact.why:
             return f"agent {fact.file} ended: {fact.why}"
-        case ProgramState.ENDED:
+        case facts.ProgramState.ENDED:
             how = (
                 f"by signal {-fact.code}" if fact.code is not None and fact.code < 0 else f"with exit code {fact.code}"
             )
             return f"agent {fact.file} ended {how}; the next save starts it again"
 
 
-def exposed_warning(fact: Exposed) -> str:
+def exposed_warning(fact: facts.Exposed) -> str:
     """Return the warning that other machines may connect."""
     return _PROXIED if all(is_loopback(each.rpartition(":")[0]) for each in fact.addresses) else _OPEN
 
 
-def host_words(fact: HostSeen) -> str:
+def host_words(fact: facts.HostSeen) -> str:
     """What became of another host, in words, with what that means for events."""
     mods = ", ".join(fact.mods)
     match fact.state:
-        case HostState.CAME:
+        case facts.HostState.CAME:
             return f"host {fact.host}" + (f" · runs {mods}" if mods else "")
-        case HostState.BACK:
+        case facts.HostState.BACK:
             return f"host {fact.host} is back, {fact.seconds:.1f} s"
-        case HostState.LEFT:
+        case facts.HostState.LEFT:
             return f"host {fact.host} has left"
-        case HostState.AWAY:
+        case facts.HostState.AWAY:
             sits = "sit" if len(fact.mods) > 1 else "sits"
             then = f"events for it wait {fact.hold:.0f} s, then host_away" if fact.hold else "this host takes it over"
             waits = f": {mods} {sits} there, and {then}" if mods else ""
             return f"host {fact.host} unheard for {fact.seconds:.1f} s{waits} · its agents may come in here"
 
 
-def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
+def replayed_to_dict(fact: facts.Replayed) -> forms.ReplayedForm:
     """Return the results of the pinned events after a save."""
     return {
         "mods": dict(fact.mods),
         "generation": max(fact.mods.values(), default=0),
-        "same": fact.count(PinResult.SAME),
-        "differ": fact.count(PinResult.DIFFERS, PinResult.FIXED),
-        "unsteady": fact.count(PinResult.UNSTEADY),
-        "cannot": fact.count(PinResult.CANNOT),
+        "same": fact.count(facts.PinResult.SAME),
+        "differ": fact.count(facts.PinResult.DIFFERS, facts.PinResult.FIXED),
+        "unsteady": fact.count(facts.PinResult.UNSTEADY),
+        "cannot": fact.count(facts.PinResult.CANNOT),
         "of": fact.of,
         "skipped": fact.skipped,
         "duration_ms": fact.duration_ms,
@@ -201,12 +180,12 @@ def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
     }
 
 
-def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
+def error_line(error: facts.ErrorFacts, code: int, time: str) -> forms.ErrorLine:
     """Return why a command could not do what was asked, with its exit code."""
     return {"type": "error", "time": time, "error": error_to_dict(error), "exit_code": code}
 
 
-def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
+def error_to_dict(error: facts.ErrorFacts) -> forms.ErrorForm:
     """Return an error with its place in the author's code, or null where that is unknown."""
     where = error.where
     return {
@@ -219,14 +198,16 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
     }
 
 
-def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
+def refusal_to_dict(error: facts.ErrorFacts) -> forms.OutcomeForm:
     """Return a problem in network.yaml in the form of an outcome: nothing was reconfigured.
 
     It is about no mod, so `mod_id`, `phase` and `generation` are null, and the agents were not
     counted.
     """
-    action, status = Action.RECONFIGURE, Status.ROLLED_BACK
-    form = form_of(Outcome(action, "", "", status, phase=Phase.COMPILE, generation=0, duration_ms=0.0, error=error))
+    action, status = Action.RECONFIGURE, facts.Status.ROLLED_BACK
+    form = form_of(
+        facts.Outcome(action, "", "", status, phase=Phase.COMPILE, generation=0, duration_ms=0.0, error=error)
+    )
     form |= dict.fromkeys(("mod_id", "mod_path", "phase", "generation"))
     return cast("forms.OutcomeForm", {**form, "agents": {"connected": None, "dropped": 0}})
 
@@ -253,7 +234,7 @@ def plan_to_dict(plan: Plan) -> forms.PlanForm:
     }
 
 
-def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
+def restarted_to_dict(fact: facts.Restarted) -> forms.RestartedForm:
     """Return a restart in place that was done."""
     return {
         "url": fact.url,
@@ -269,7 +250,7 @@ def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
 
 
 def _reasoned(step: Step | Hold) -> forms.StepForm:
-    way = step.way if isinstance(step, Step) else Way.IN_PLACE
+    way = step.way if isinstance(step, Step) else facts.Way.IN_PLACE
     form: forms.StepForm = {"action": step.action, "mod_id": step.mod_id, "reason": step.reason, "way": way}
     if isinstance(step, Step) and step.came_with:
         form["came_with"] = step.came_with
@@ -289,10 +270,10 @@ def _plain(value: Any) -> str | int | float | bool | None:
     return str(value)
 
 
-def done_to_dict(done: PlanDone) -> forms.DoneForm:
+def done_to_dict(done: facts.PlanDone) -> forms.DoneForm:
     """Return a plan that was carried out; `success`: every step was applied, none was held."""
     form: dict[str, Any] = {
-        "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
+        "success": all(each.status is facts.Status.APPLIED for each in done.outcomes) and not done.plan.holds,
         **plan_to_dict(done.plan),
         "outcomes": [form_of(each) for each in done.outcomes],
         "duration_ms": done.duration_ms,
@@ -304,63 +285,66 @@ def done_to_dict(done: PlanDone) -> forms.DoneForm:
     return cast("forms.DoneForm", form)
 
 
-def _asked(fact: ModAsked) -> dict[str, Any]:
+def _asked(fact: facts.ModAsked) -> dict[str, Any]:
     own = ("number", "name", "version", "catalogue", "why")
     return {"agent": fact.agent_id, **{name: getattr(fact, name) for name in own}}
 
 
-def _installed(fact: PackagesInstalled) -> dict[str, Any]:
+def _installed(fact: facts.PackagesInstalled) -> dict[str, Any]:
     found = {"lock": fact.lock, "env": fact.env, "packages": form_of(fact.packages)}
     return {**found, "duration_ms": round(fact.duration_ms, 1)}
 
 
 _SPECIAL: Mapping[type, Callable[[Any], Any]] = {
-    ErrorFacts: error_to_dict,
-    LineSeen: lambda line: {**{name: getattr(line, name) for name in told_fields(LineSeen)}, "out": line.out or None},
-    ModAsked: _asked,
-    PackageMoved: lambda package: {"name": package.name, "from": package.before, "to": package.after},
-    PackagesInstalled: _installed,
-    PhaseTook: lambda took: (took.phase, took.ms, took.thread),
-    PlanMade: lambda fact: {**plan_to_dict(fact.plan), "waits": fact.waits},
-    Replayed: replayed_to_dict,
-    Restarted: restarted_to_dict,
+    facts.ErrorFacts: error_to_dict,
+    facts.LineSeen: lambda line: {
+        **{name: getattr(line, name) for name in told_fields(facts.LineSeen)},
+        "out": line.out or None,
+    },
+    facts.ModAsked: _asked,
+    facts.PackageMoved: lambda package: {"name": package.name, "from": package.before, "to": package.after},
+    facts.PackagesInstalled: _installed,
+    facts.PhaseTook: lambda took: (took.phase, took.ms, took.thread),
+    facts.PlanMade: lambda fact: {**plan_to_dict(fact.plan), "waits": fact.waits},
+    facts.Replayed: replayed_to_dict,
+    facts.Restarted: restarted_to_dict,
 }
 """The facts whose form has other keys than their fields; `forms` has these forms."""
 
 _NOT_TOLD: Mapping[type, frozenset[str]] = {
-    EngineSeen: frozenset({"hold"}),
-    Exposed: frozenset({"join_token"}),
-    HostSeen: frozenset({"hold"}),
-    HostsStarted: frozenset({"mods"}),
+    facts.EngineSeen: frozenset({"hold"}),
+    facts.Exposed: frozenset({"join_token"}),
+    facts.HostSeen: frozenset({"hold"}),
+    facts.HostsStarted: frozenset({"mods"}),
 }
 """The fields that stay here: secrets, and what only our sentences need."""
 
 LINES: Mapping[type, str] = {
-    Ready: "ready",
-    PlanMade: "plan",
-    Outcome: "outcome",
-    Restarted: "restart",
-    Ignored: "ignored",
-    ModError: "mod_error",
-    SplitSeen: "split",
-    Guarded: "guard",
-    Compared: "compared",
-    AgentSeen: "agent",
-    Replayed: "replayed",
-    ContractChanged: "contract",
-    ModAsked: "asked",
-    ModBlocked: "blocked",
-    PackagesInstalled: "installed",
-    Stopped: "stopped",
+    facts.Ready: "ready",
+    facts.PlanMade: "plan",
+    facts.Outcome: "outcome",
+    facts.Restarted: "restart",
+    facts.Ignored: "ignored",
+    facts.ModError: "mod_error",
+    facts.SplitSeen: "split",
+    facts.Guarded: "guard",
+    facts.Compared: "compared",
+    facts.AgentSeen: "agent",
+    facts.Replayed: "replayed",
+    facts.ContractChanged: "contract",
+    facts.ModAsked: "asked",
+    facts.ModBlocked: "blocked",
+    facts.PackagesInstalled: "installed",
+    facts.Stopped: "stopped",
 }
 """The facts with a line of their own, and its `type`."""
 
 ABOUT: Mapping[type, str] = {
-    Exposed: "exposed",
-    Blocked: "blocked",
-    LeftBehind: "left_behind",
-    AgentProgram: "agent_program",
-    HostSeen: "host",
-    EngineSeen: "engine",
+    facts.Exposed: "exposed",
+    facts.Blocked: "blocked",
+    facts.LeftBehind: "left_behind",
+    facts.AgentProgram: "agent_program",
+    facts.HostSeen: "host",
+    facts.EngineSeen: "engine",
 }
 """The facts that are told in a `notice`, and what that says it is `about`."""

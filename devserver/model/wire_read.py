@@ -9,27 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from devserver.model.facts import (
-    AgentsSeen,
-    ErrorFacts,
-    Frame,
-    Held,
-    Holder,
-    Outcome,
-    PhaseTook,
-    PlanDone,
-    Restarted,
-    Status,
-    Way,
-)
+from devserver.model import facts
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Restart, StateMove, Step
 
 
-def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
+def plan_done_from_dict(values: Mapping[str, Any]) -> facts.PlanDone:
     """Read a plan's result from the control API's answer."""
     then = values.get("then")
-    return PlanDone(
+    return facts.PlanDone(
         plan_from_dict(values),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
@@ -71,8 +59,8 @@ def _state_move_from(values: Mapping[str, Any]) -> StateMove:
     )
 
 
-def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
-    return Restarted(
+def restarted_from_dict(values: Mapping[str, Any]) -> facts.Restarted:
+    return facts.Restarted(
         url=str(values["url"]),
         reasons=tuple(map(str, values["reasons"])),
         pause_ms=float(values["pause_ms"]),
@@ -86,13 +74,13 @@ def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
     )
 
 
-def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
+def outcome_from_dict(values: Mapping[str, Any]) -> facts.Outcome:
     error = values["error"]
-    return Outcome(
+    return facts.Outcome(
         Action(values["action"]),
         str(values["mod_id"]),
         str(values["mod_path"]),
-        Status(values["status"]),
+        facts.Status(values["status"]),
         phase=Phase(values["phase"]),
         generation=int(values["generation"]),
         duration_ms=float(values["duration_ms"]),
@@ -101,32 +89,36 @@ def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
         note=str(values["note"]),
         agents=_agents(values["agents"]),
         held=_held(values["held"]),
-        way=Way(values["way"]),
+        way=facts.Way(values["way"]),
         stale_keys=tuple(str(each) for each in values["stale_keys"]),
-        phases=tuple(PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
+        phases=tuple(facts.PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
         holders=tuple(
-            Holder(str(each["module"]), int(each["generation"]), str(each["what"]), _frame(each["file"], each["line"]))
+            facts.Holder(
+                str(each["module"]), int(each["generation"]), str(each["what"]), _frame(each["file"], each["line"])
+            )
             for each in values["holders"]
         ),
         host=str(values["host"]),
     )
 
 
-def error_from_dict(values: Mapping[str, Any]) -> ErrorFacts:
+def error_from_dict(values: Mapping[str, Any]) -> facts.ErrorFacts:
     where = _frame(values["file"], values["line"], values["column"])
     hint = values["hint"]
-    return ErrorFacts(str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint))
+    return facts.ErrorFacts(
+        str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint)
+    )
 
 
-def _frame(file: Any, line: Any, column: Any = None) -> Frame | None:
+def _frame(file: Any, line: Any, column: Any = None) -> facts.Frame | None:
     if file is None or line is None:
         return None
-    return Frame(str(file), int(line), int(column) if column is not None else None)
+    return facts.Frame(str(file), int(line), int(column) if column is not None else None)
 
 
-def _agents(values: Mapping[str, Any]) -> AgentsSeen:
-    return AgentsSeen(int(values["connected"]), int(values["dropped"]))
+def _agents(values: Mapping[str, Any]) -> facts.AgentsSeen:
+    return facts.AgentsSeen(int(values["connected"]), int(values["dropped"]))
 
 
-def _held(values: Mapping[str, Any]) -> Held:
-    return Held(int(values["events"]), float(values["longest_ms"]))
+def _held(values: Mapping[str, Any]) -> facts.Held:
+    return facts.Held(int(values["events"]), float(values["longest_ms"]))

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
@@ -39,7 +39,9 @@ from devserver.reload.fits import check_needs
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
 from devserver.reload.patience import GivenUp, Patience
-from devserver.reload.workshop import Workshop
+
+if TYPE_CHECKING:
+    from devserver.reload.engine import Engine
 
 _BUILDS = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
 """The phases that touch no traffic."""
@@ -50,8 +52,8 @@ _AFTER_ALL = (Phase.COMMIT, Phase.OPEN, Phase.CLOSE)
 class Transaction:
     """One group on its way. Each phase is a method; what undoes it is pushed before it can half happen."""
 
-    def __init__(self, workshop: Workshop, group: Group, plan: Plan, pact: Pact | None = None) -> None:
-        self._shop = workshop
+    def __init__(self, engine: Engine, group: Group, plan: Plan, pact: Pact | None = None) -> None:
+        self._shop = engine
         self._pact = pact
         self.plan = plan
         self.candidates = tuple(self._candidate(step) for step in group.steps)
@@ -63,7 +65,7 @@ class Transaction:
         self._past: Past | None = None
         self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
-        self.patience = Patience(workshop.say, workshop.where, workshop.is_own)
+        self.patience = Patience(engine.say, engine.where, engine.is_own)
         """Waits for imports and `initialize()`."""
         self._phases: list[tuple[Phase, float]] = []
         """Each phase that something went through, with when it began."""
@@ -317,15 +319,6 @@ class Transaction:
         new.state = ModState.CLOSED
         candidate.new = None
 
-    async def _reconfigure(self, candidate: Candidate) -> None:
-        """Offer the configuration to the live instance. Its own changes cannot be undone."""
-        assert candidate.old is not None
-        old, step = candidate.old, candidate.step
-        offered = old.whole(step.config) if candidate.settings is None else candidate.settings
-        taken = await hooks.reconfigure(old, offered, self._shop.limits.initialize)
-        if not taken:
-            raise HookFailed(f"{old.mod_id}: update_config() returned False")
-
     async def _prepare_transfer(self, candidate: Candidate) -> None:
         if candidate.old is None or candidate.new is None or candidate.mod_class is None:
             return
@@ -351,11 +344,9 @@ class Transaction:
     async def _join(self, candidate: Candidate, line: Line) -> None:
         """Give a line that begins, or begins again, what it has of its mod's state."""
         assert candidate.new is not None
-
-        slot = self._shop.registry.find(main_of(candidate.step.mod_path))
-        if slot is None or slot.live is None:
+        main = self._shop.registry.running(main_of(candidate.step.mod_path))
+        if main is None:
             raise HookFailed(f"{main_of(candidate.step.mod_id)} does not run any more")
-        main = slot.live
         candidate.note = line_state.begin(candidate.new, main, line.state)
         if line.state is StateMode.COPY:
             folder = self._shop.around.copy_folder(main.mod_path, candidate.new.mod_path)
@@ -420,9 +411,9 @@ class Transaction:
             if (before.state, before.rule.shadow) != (step.line.state, step.line.rule.shadow):
                 await self._join(candidate, step.line)
         elif self.plan.keep == "line" and main_of(self.plan.promotes) == step.mod_id:
-            line = self._shop.registry.find(self.plan.promotes)
-            if line is not None and line.live is not None:
-                new.instance.state = line_state.copied(line.live, new)
+            line = self._shop.registry.running(self.plan.promotes)
+            if line is not None:
+                new.instance.state = line_state.copied(line, new)
                 candidate.note = f"state of {self.plan.promotes}"
 
     def _kept_by_modules(self, candidate: Candidate) -> str:
@@ -468,7 +459,12 @@ class Transaction:
         # Nothing live is touched before all else has succeeded.
         for candidate in self._each(candidates):
             if candidate.step.action is Action.RECONFIGURE:
-                await self._reconfigure(candidate)
+                assert candidate.old is not None
+                old, step = candidate.old, candidate.step
+                offered = old.whole(step.config) if candidate.settings is None else candidate.settings
+                # The one step whose own changes cannot be undone, so it comes last before the swap.
+                if not await hooks.reconfigure(old, offered, self._shop.limits.initialize):
+                    raise HookFailed(f"{old.mod_id}: update_config() returned False")
         if self.build is not None:
             self.build.keep_state()
         for candidate in candidates:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader.modules import LoadedModules
 from devserver.model.facts import AgentsSeen, ErrorFacts, Outcome, Status
@@ -34,15 +33,27 @@ class Bookkeeping:
         for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
             self._knowledge.remember(candidate, outcome, carried)
             if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
-                self._release(candidate.old)
+                # Modules that only this mod was made from take memory for nothing.
+                graph = self._modules.graph()
+                entries = {each.entry for each in self._registry.live}
+                alone = [
+                    name for name in graph.closure(candidate.old.entry) if entries.isdisjoint(graph.dependents([name]))
+                ]
+                self._modules.forget(alone)
                 self._end_line(candidate)
             elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
                 # Let saves of a mod go to its line, if that is the mod's own file on disk.
-                line, main = candidate.step.line, self._registry.find(main_of(candidate.step.mod_path))
-                if line is not None and not line.code and main is not None and main.live is not None:
-                    self._knowledge.pin(main.live)
+                line, main = candidate.step.line, self._registry.running(main_of(candidate.step.mod_path))
+                if line is not None and not line.code and main is not None:
+                    self._knowledge.pin(main)
             if outcome.status is Status.APPLIED:
-                self._note_unloaded(outcome, candidate.step)
+                # A restart in place does not bring back what a person has unloaded though network.yaml lists it.
+                path = module_of(outcome.mod_path)
+                spec = self._knowledge.specs.get(path)
+                if outcome.action is Action.UNLOAD and candidate.step.listed and spec is not None and spec.enabled:
+                    self._restarts.unloaded.add(path)
+                elif outcome.action is not Action.UNLOAD:
+                    self._restarts.unloaded.discard(path)
         return outcomes
 
     def outcomes_elsewhere(self, ended: Sequence[StepEnded]) -> list[Outcome]:
@@ -63,18 +74,9 @@ class Bookkeeping:
             self._modules.lines.folders.pop(path, None)
         elif not line.code:
             self._modules.lines.folders.pop(path, None)
-            main = self._registry.find(main_of(path))
-            if main is not None and main.live is not None:
-                self._knowledge.unpin(main.live)
-
-    def _note_unloaded(self, outcome: Outcome, step: Step) -> None:
-        """Remember which mods a person has unloaded though network.yaml lists them."""
-        path = module_of(outcome.mod_path)
-        spec = self._knowledge.specs.get(path)
-        if outcome.action is Action.UNLOAD and step.listed and spec is not None and spec.enabled:
-            self._restarts.unloaded.add(path)
-        elif outcome.action is not Action.UNLOAD:
-            self._restarts.unloaded.discard(path)
+            main = self._registry.running(main_of(path))
+            if main is not None:
+                self._knowledge.unpin(main)
 
     def skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
         """Note a step that is skipped because its needs did not load; return its outcome."""
@@ -89,12 +91,5 @@ class Bookkeeping:
         elsewhere = self._knowledge.elsewhere
         if elsewhere is not None and (ran := elsewhere.mods.get(module_of(step.mod_path))) is not None:
             return ran.mod.generation
-        slot = self._registry.find(step.mod_path)
-        return slot.live.number if slot is not None and slot.live is not None else 0
-
-    def _release(self, generation: Generation) -> None:
-        """Forget the modules that only an unloaded mod was made from, and free their memory."""
-        graph = self._modules.graph()
-        entries = {each.entry for each in self._registry.live}
-        alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]
-        self._modules.forget(alone)
+        live = self._registry.running(step.mod_path)
+        return 0 if live is None else live.number

@@ -61,7 +61,7 @@ from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting
 from devserver.reload.retirement import Retirement
-from devserver.reload.workshop import Surroundings
+from devserver.reload.surroundings import Surroundings
 from devserver.sources.files import digest_of
 from devserver.sources.imports import read_elsewhere
 from devserver.sources.roots import Roots
@@ -349,7 +349,10 @@ class Engine:
         situation = await read_elsewhere(self.knowledge.situation, trigger)
         plan = await self._decided(trigger, situation)
         if isinstance(trigger, ConfigChanged):
-            self._take_config(trigger.config)
+            for notice in self.knowledge.take_config(trigger.config):
+                self._tell(notice)
+            for take in self.on_config:
+                take(self.config)
         forth = self.knowledge.undo(plan) if plan.undo else None
         if not plan.empty:
             self._tell(PlanMade(plan))
@@ -457,12 +460,6 @@ class Engine:
             held = (f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
             self.restart(tuple(held))
 
-    def _take_config(self, config: NetworkConfig) -> None:
-        for notice in self.knowledge.take_config(config):
-            self._tell(notice)
-        for take in self.on_config:
-            take(self.config)
-
     def _use_lock(self) -> None:
         """Take the packages that the lock on disk names, or tell why that cannot be."""
         if problem := self.knowledge.use_lock():
@@ -539,7 +536,7 @@ class Engine:
             self.knowledge.goes_on(each, touched)
         return outcomes
 
-    # Workshop, for `apply`
+    # For `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """Return a build of these modules: as on disk, or, to undo a reload, as before it."""

@@ -43,7 +43,7 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
         return _of_config(error)
     places = (_own_frame(each, is_own, shown) for each in _causes(error))
     where = next((each for each in places if each is not None), None) or _named_place(error, shown)
-    return ErrorFacts(_kind(error), _message(error), where, _trace(error), _hint(error))
+    return ErrorFacts(type(error).__name__, _message(error), where, _trace(error), _hint(error))
 
 
 def _keep_from_importing(error: BaseException) -> None:
@@ -78,10 +78,6 @@ def _named_place(error: BaseException, shown: Callable[[str], str]) -> Frame | N
     if not isinstance(error, ModFault) or error.file is None:
         return None
     return Frame(shown(error.file), error.line, error.column, excerpt=excerpt(error.file, error.line))
-
-
-def _kind(error: BaseException) -> str:
-    return type(error).__name__
 
 
 def _message(error: BaseException) -> str:
@@ -137,7 +133,7 @@ def _trace(error: BaseException) -> str:
 
 
 def _of_syntax(error: SyntaxError, shown: Callable[[str], str]) -> ErrorFacts:
-    kind = _kind(error)
+    kind = type(error).__name__
     if error.filename is None or error.lineno is None:
         return ErrorFacts(kind, _message(error), None, _trace(error))
     end = error.end_offset if error.end_lineno == error.lineno and (error.end_offset or 0) > 0 else None
@@ -157,23 +153,16 @@ def _of_config(error: ModConfigError) -> ErrorFacts:
 
 def _own_frame(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]) -> Frame | None:
     """Return the innermost place in the author's own code."""
-    found = None
-    for step in _steps(error.__traceback__):
+    found, step = None, error.__traceback__
+    while step is not None:
         if is_own(step.tb_frame.f_code.co_filename):
             found = step
-    return None if found is None else _frame(found, shown)
-
-
-def _steps(trace: TracebackType | None) -> Iterable[TracebackType]:
-    while trace is not None:
-        yield trace
-        trace = trace.tb_next
-
-
-def _frame(step: TracebackType, shown: Callable[[str], str]) -> Frame:
-    code, line = step.tb_frame.f_code, step.tb_lineno
+        step = step.tb_next
+    if found is None:
+        return None
+    code, line = found.tb_frame.f_code, found.tb_lineno
     lines = excerpt(code.co_filename, line)
-    column, end = _columns(step, dict(lines).get(line, ""))
+    column, end = _columns(found, dict(lines).get(line, ""))
     return Frame(shown(code.co_filename), line, column, end, function=code.co_qualname, excerpt=lines)
 
 

@@ -43,9 +43,8 @@ def _version_of(path: str, coming: Mapping[str, Candidate], registry: Registry) 
     """Return the version that a mod (by path) has after this change; None if it does not run."""
     if path in coming:
         return str(coming[path].mod_class.version)  # type: ignore[union-attr]
-    slot = registry.find(path)
-    is_it = slot is not None and slot.live is not None and module_of(slot.mod_path) == path
-    return str(slot.live.instance.version) if is_it else None  # type: ignore[union-attr]
+    live = registry.running(path)
+    return str(live.instance.version) if live is not None and module_of(live.mod_path) == path else None
 
 
 def _check_others(candidate: Candidate, coming: Collection[str], registry: Registry) -> None:

@@ -244,9 +244,9 @@ async def discard(generation: Generation, limit: float) -> list[BaseException]:
     """End what an instance started and installed, served or not; return every failure."""
     instance = generation.instance
     failures: list[BaseException] = []
-    for function in reversed(_closing(instance)):
+    for function in reversed(instance._closing):
         failures += await _call(generation, function, "on_close", limit)
-    _closing(instance).clear()
+    instance._closing.clear()
     await end_tasks(generation, limit)
     changes_of(generation.instance).end()
     seconds = min(limit, _THREADS_END)
@@ -295,10 +295,6 @@ def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tu
         if not any(is_taken(library, changes_of(old.instance)) for old, _ in pairs)
     ]
     return tuple(dict.fromkeys((*build.outdated, *theirs, *options)))
-
-
-def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
-    return instance._closing
 
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:
@@ -364,7 +360,8 @@ class _TookTooLong(Exception):
 async def _in_time(answer: Awaitable[Any], limit: float) -> Any:
     """Await in a task of its own: a hook that swallows its cancellation blocks no caller."""
     task = asyncio.ensure_future(_contained(answer))
-    task.add_done_callback(_look_at)
+    # Also without a caller, so that asyncio does not complain.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         in_time = await _ends(task, limit)
     finally:
@@ -400,12 +397,6 @@ async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]
         raise
     except BaseException as request:
         return None, request
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    # Also without a caller, so that asyncio does not complain.
-    if not task.cancelled():
-        task.exception()
 
 
 def _failed(hook: Callable[..., Any], message: str) -> HookFailed:

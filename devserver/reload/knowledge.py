@@ -69,7 +69,7 @@ class Knowledge:
         roots: Roots,
         modules: LoadedModules,
         registry: Registry,
-        environment: Environment | None = None,
+        environment: Environment,
     ) -> None:
         self.config = config
         self.specs = config.by_module
@@ -78,7 +78,7 @@ class Knowledge:
         self._roots = roots
         self._modules = modules
         self._registry = registry
-        self._environment = environment or Environment(roots, modules)
+        self._environment = environment
         self._lock = LockNews()
         """The differences between the last lock and what was loaded then."""
         self.undoing = Undoing(modules, registry, self._environment, lambda: self._ran)
@@ -122,10 +122,9 @@ class Knowledge:
 
     def _modules_of(self, mods: tuple[str, ...]) -> set[str]:
         """Return the modules that these mods are made from; of all mods, when none are named."""
-        slots = [self._registry.find(each) for each in mods] if mods else self._registry.slots
-        entries = [slot.live.entry for slot in slots if slot is not None and slot.live is not None]
+        live = map(self._registry.running, mods) if mods else self._registry.live
         graph = self._modules.graph()
-        return {name for entry in entries for name in graph.closure(entry)}
+        return {name for each in live if each is not None for name in graph.closure(each.entry)}
 
     def _forget_same(self) -> None:
         """Drop sources that match the loaded ones."""
@@ -152,14 +151,14 @@ class Knowledge:
 
     def ran(self, path: str) -> Ran | None:
         """Return a mod of this host, by its module, as another host knows it; None if it does not run."""
-        slot = self._registry.find(path)
-        if slot is None or slot.live is None:
+        live = self._registry.running(path)
+        if live is None:
             return None
         graph = self._modules.graph()
-        names = [name for name in sorted(graph.closure(slot.live.entry)) if self._modules.get(name) is not None]
+        names = [name for name in sorted(graph.closure(live.entry)) if self._modules.get(name) is not None]
         loaded = {name: self._modules.current[name] for name in names}
         sources = {name: each.sources() for name, each in loaded.items()}
-        return Ran(self._live_mods.of(slot.live), {name: graph[name] for name in names}, sources)
+        return Ran(self._live_mods.of(live), {name: graph[name] for name in names}, sources)
 
     def _sources_elsewhere(self) -> dict[Path, Digest | None]:
         return {path: digest for each in self._ran for path, digest in each.sources.items()}
@@ -319,8 +318,8 @@ class Knowledge:
         """Return whether a mod, by its module, runs."""
         if self.elsewhere is not None and path in self.elsewhere.mods:
             return True
-        slot = self._registry.find(path)
-        return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
+        live = self._registry.running(path)
+        return live is not None and module_of(live.mod_path) == path
 
     def code_of(self, path: str) -> str:
         """Return the path of the code of a mod or line."""
@@ -540,7 +539,7 @@ class Knowledge:
         planned, elsewhere = {step.mod_path for step in plan.steps}, self._environment.is_elsewhere
         failed = {path: attempt for path, attempt in self.failed.items() if path not in planned}
         gone = [path for path, attempt in failed.items() if any(elsewhere(each) for each in attempt.touched)]
-        live = [slot.live for path in gone if (slot := self._registry.find(path)) is not None and slot.live is not None]
+        live = [each for path in gone if (each := self._registry.running(path)) is not None]
         for path in gone:
             del self.failed[path]
         return [

@@ -93,7 +93,7 @@ class Locator:
         """Return the fault of a mod or a line at the line where network.yaml lists it."""
         spec = next((each for each in self._knowledge.config.specs if each.path == mod_path), None)
         at = spec.named_at if spec is not None else None
-        if at is not None and self.config_file is not None and fault.file is None:
+        if at is not None and fault.file is None:
             fault.file, (fault.line, fault.column) = str(self.config_file), at
         return fault
 

@@ -61,24 +61,20 @@ class ModNews:
         if calls:
             await self._home.run(self._begin, calls)
 
-    def _live(self, path: str) -> Generation | None:
-        slot = self._registry.find(path)
-        return slot.live if slot is not None else None
-
     def _note(self, path: str) -> None:
         """Note a new generation that names others; and its optional mods that do not suit."""
-        generation = self._live(path)
+        generation = self._registry.running(path)
         if generation is None or not any(_named(generation)):
             return
         self._naming.add(generation)
         for needed, is_optional in _named(generation):
-            other = self._live(needed.path)
+            other = self._registry.running(needed.path)
             if other is not None and is_optional:
                 self._suits(generation, needed, str(other.instance.version))
 
     def _changed(self, path: str) -> Iterator[Callable[[], asyncio.Future[None]]]:
         """Return the hooks to call because another version of a mod runs than before, or none."""
-        live = self._live(path)
+        live = self._registry.running(path)
         before, now = self._versions.get(path), None if live is None else str(live.instance.version)
         if now is None:
             self._versions.pop(path, None)

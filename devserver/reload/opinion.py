@@ -81,7 +81,8 @@ class SecondOpinion:
         failed = self._knowledge.failed
         if any(failed.get(path) is not attempt for path, attempt in attempts.items()):
             return False
-        if not _says_yes(trial):
+        # A rehearsal that was not possible proves nothing.
+        if trial.cancelled() or trial.exception() is not None or not trial.result():
             self._restarts.forget_foreseen()
             return False
         for path, attempt in attempts.items():
@@ -107,8 +108,3 @@ def _waiting(outcome: Outcome) -> Outcome:
     """Return a failed reload as one that was left to a restart: the author's code is right."""
     why = f"fails in place ({outcome.error}), and is brought by a restart in place"
     return replace(outcome, status=Status.SKIPPED, way=Way.RESTART, error=None, reason=why, note="")
-
-
-def _says_yes(trial: asyncio.Future[bool]) -> bool:
-    # A rehearsal that was not possible proves nothing.
-    return trial.done() and not trial.cancelled() and trial.exception() is None and trial.result()

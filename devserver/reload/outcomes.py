@@ -62,14 +62,14 @@ def _note(candidate: Candidate, carried: Carried) -> str:
 def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
     """Return a step that the plan did not take, and why; of a missing mod with its place in network.yaml."""
     slot = registry.find(hold.mod_path or hold.mod_id)
-    number = slot.live.number if slot is not None and slot.live is not None else 0
+    live = slot.live if slot is not None else None
     path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
     error = None
     if hold.named_at is not None:
         line, column = hold.named_at
         where = Frame(config_file.name, line, column, excerpt=excerpt(str(config_file), line))
         error = ErrorFacts(ModNotFound.__name__, hold.reason, where)
-    return _skipped(hold, path, number, hold.reason, error)
+    return _skipped(hold, path, 0 if live is None else live.number, hold.reason, error)
 
 
 def keys_named(outcome: Outcome) -> set[str]:

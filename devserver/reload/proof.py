@@ -43,7 +43,7 @@ class _Case:
 
     remains: Sequence[Remains]
     ran: Sequence[tuple[str, int]]
-    """Return the mod and number of each generation."""
+    """The mod and number of each generation."""
     generations: Sequence[weakref.ref[Generation]]
     since: float = field(default_factory=time.monotonic)
 

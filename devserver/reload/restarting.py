@@ -123,10 +123,7 @@ class Restarting:
         """Note a plan of a restart; return whether it is news."""
         assert plan.restart is not None
         before = (tuple(self.waiting), self.why)
-        if plan.restart.waits:
-            self.waiting = dict.fromkeys(plan.restart.reasons)
-        else:
-            self.waiting = {}
+        self.waiting = dict.fromkeys(plan.restart.reasons) if plan.restart.waits else {}
         self.why = plan.restart.waits
         return not plan.restart.waits or before != (tuple(self.waiting), self.why)
 

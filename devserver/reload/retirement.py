@@ -68,17 +68,15 @@ class Retirement:
                 reason = f"{generation.name} was replaced {limit:g} s ago and its handler was still running"
                 self._registry.expire(call, reason)
         if lingers:
-            # Move the values that its last handlers have put into the shared state to new code,
-            # too.
-            slot = self._registry.find(generation.mod_path)
-            if slot is not None and slot.live is not None and slot.live is not generation:
-                move_late_state(generation, slot.live)
+            # Its last handlers have put values of replaced code into the state that both share.
+            live = self._registry.running(generation.mod_path)
+            if live is not None and live is not generation:
+                move_late_state(generation, live)
         await self._end(generation)
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED
-        slot = self._registry.find(generation.mod_path)
-        now = None if slot is None else slot.live
+        now = self._registry.running(generation.mod_path)
         if now is not None and now is not generation and now.instance is generation.instance:
             # The next generation is the same instance under a new class.
             return

@@ -82,7 +82,13 @@ class Inotify:
                 # It fails for a directory that has gone, and with it its watch.
                 self._library.inotify_rm_watch(self._handle, number)
         for each in wanted - watched:
-            self._add(each)
+            try:
+                number = _checked(self._library.inotify_add_watch(self._handle, os.fsencode(each[0]), _MASK))
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+            else:
+                self._directories[number] = each
         return frozenset(self._directories.values())
 
     def close(self) -> None:
@@ -91,15 +97,6 @@ class Inotify:
         os.close(self._handle)
         if self._timer is not None:
             self._timer.cancel()
-
-    def _add(self, directory: Identity) -> None:
-        try:
-            number = _checked(self._library.inotify_add_watch(self._handle, os.fsencode(directory[0]), _MASK))
-        except OSError as error:
-            if error.errno not in _GONE:
-                raise
-        else:
-            self._directories[number] = directory
 
     def _read(self) -> None:
         try:

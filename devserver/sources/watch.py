@@ -21,6 +21,7 @@ from devserver.live.loops import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
 from devserver.model.facts import Ignored
 from devserver.model.names import LOCK
+from devserver.sources import settle
 from devserver.sources.files import LISTING, names_of, read_bytes
 from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
 from devserver.sources.inotify import AT_MOST
@@ -28,17 +29,6 @@ from devserver.sources.inotify import QUIET as TOGETHER
 from devserver.sources.memory import Memory, Verdict
 from devserver.sources.notify import Ground, Notifier, Stamp, stamps, survey
 from devserver.sources.roots import Roots
-from devserver.sources.settle import (
-    PATIENCE,
-    QUIET,
-    Reading,
-    Settling,
-    Signature,
-    moved,
-    settled,
-    signature,
-    take_whole,
-)
 from devserver.sources.writers import git_lock, identity_of, own_output
 
 SWEEP = 1.0
@@ -107,7 +97,7 @@ class Watch:
         self._known = known
         self._config_file = config_file
         self._lock_file = config_file.with_name(LOCK)
-        read = settled([config_file, self._lock_file], 0)
+        read = settle.settled([config_file, self._lock_file], 0)
         self._seen = {path: each.digest for path, each in read.items()}
         """Files that are reported in their own way: network.yaml and its lock."""
         self._on_change = on_change
@@ -131,9 +121,9 @@ class Watch:
         self._has_missed = False
         self._sweeps = Pace(SWEEP, _SWEEP_AT_MOST, _SWEEP_SHARE)
         self._asks = Pace(SWEEP, _ASK_AT_MOST, _ASK_SHARE)
-        self._unsettled: dict[Path, Settling] = {}
+        self._unsettled: dict[Path, settle.Settling] = {}
         self._reports: set[asyncio.Task[object]] = set()
-        self._stale_lock: Signature | None = None
+        self._stale_lock: settle.Signature | None = None
         self._fault = ""
         self._came = self._latest = self._storms_until = 0.0
         self._in_a_row = 0
@@ -203,7 +193,7 @@ class Watch:
         is_due = self._memory.unproven or self._notified or self._has_missed
         if not is_due and not self._woken.is_set():
             due = min(self._sweeps.due, self._memory.due()) - time.monotonic()
-            await self._comes_within(min(due, QUIET) if self._unsettled else due)
+            await self._comes_within(min(due, settle.QUIET) if self._unsettled else due)
         self._woken.clear()
 
     async def _turn(self) -> None:
@@ -258,7 +248,7 @@ class Watch:
         return found
 
     async def _moved(self, *, absent: bool = True) -> set[Path]:
-        return await run_in_thread(moved, self._memory.signatures(absent=absent))
+        return await run_in_thread(settle.moved, self._memory.signatures(absent=absent))
 
     async def _look(self, notified: set[str], differing: set[Path]) -> None:
         """Compare the sources on disk with the last look, and report differences as one change."""
@@ -278,7 +268,10 @@ class Watch:
             now, self._in_a_row = time.monotonic(), self._in_a_row + 1
             self._storms_until = now + max(_STORM_GAP, now - began)
         same = {p for p, verdict in verdicts.items() if verdict is Verdict.SAVED_THE_SAME and p.name != LISTING}
-        self._explain(same, others)
+        # An ignored path may have become a source with this very change.
+        _, strange = self._split(others)
+        paths = {Path(each) for each in strange.difference(self._written(), self._ground.directories)}
+        self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
 
     def _split(self, names: Iterable[str]) -> tuple[set[Path], set[str]]:
         """Return the sources that have these names, and the names of no source."""
@@ -297,19 +290,19 @@ class Watch:
                 others.add(name)
         return sources, others
 
-    async def _read(self, paths: set[Path]) -> dict[Path, Reading]:
+    async def _read(self, paths: set[Path]) -> dict[Path, settle.Reading]:
         """Read these sources, and those that are saved meanwhile: they belong to the same change.
 
         A source that is still being written is waited for briefly together with the others, and
         then alone.
         """
         began = time.monotonic()
-        until, together = began + PATIENCE, math.inf
-        found: dict[Path, Reading] = {}
+        until, together = began + settle.PATIENCE, math.inf
+        found: dict[Path, settle.Reading] = {}
         while paths or self._unsettled:
             for path in paths:
                 known, was_open = self._memory.seen(path)
-                self._unsettled[path] = Settling(path, known=known, was_open=was_open)
+                self._unsettled[path] = settle.Settling(path, known=known, was_open=was_open)
             found |= await self._reader.run(self._take_whole)
             now = time.monotonic()
             together = min(together, now + _TOGETHER) if found else math.inf
@@ -322,9 +315,9 @@ class Watch:
                 paths = self._saved_meanwhile() if now < until else set()
         return found
 
-    def _take_whole(self) -> dict[Path, Reading]:
+    def _take_whole(self) -> dict[Path, settle.Reading]:
         """Return the sources that are whole; a refused place holds nothing to load."""
-        found = take_whole(self._unsettled, _LOOK)
+        found = settle.take_whole(self._unsettled, _LOOK)
         for path, each in found.items():
             judged = self._roots.judged(path, each.digest)
             if judged != each.digest:
@@ -356,7 +349,7 @@ class Watch:
         task.add_done_callback(self._reports.discard)
         return task
 
-    def _is_own_change(self, listing: Path, reading: Reading) -> bool:
+    def _is_own_change(self, listing: Path, reading: settle.Reading) -> bool:
         """Return whether a folder's new or missing entries are files that mods have written."""
         before, _ = self._memory.seen(listing)
         if before is None or reading.digest is None:
@@ -381,16 +374,10 @@ class Watch:
         # again.
         self._split(map(str, news))
 
-    def _explain(self, same: set[Path], others: set[str]) -> None:
-        # An ignored path may have become a source with this very change.
-        _, strange = self._split(others)
-        paths = {Path(each) for each in strange.difference(self._written(), self._ground.directories)}
-        self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
-
     async def _git_was_busy(self) -> bool:
         """Wait while git holds its lock and files keep changing: a checkout is one change."""
         lock = git_lock(self._roots.workspace)
-        held = signature(lock) if lock is not None else None
+        held = settle.signature(lock) if lock is not None else None
         if lock is None or held is None or held == self._stale_lock:
             return False
         quiet = until = time.monotonic() + _GIT_PATIENCE
@@ -400,7 +387,7 @@ class Watch:
                 seen, quiet = len(self._notified), time.monotonic() + _GIT_QUIET
             await asyncio.sleep(0.005)
         # Git that waits for a person, or was killed, is waited for once.
-        self._stale_lock = signature(lock)
+        self._stale_lock = settle.signature(lock)
         return True
 
     # What to watch

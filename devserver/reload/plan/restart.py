@@ -7,7 +7,6 @@ a reason.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from devserver.model.change import RestartAsked
@@ -23,9 +22,8 @@ def for_restart(trigger: RestartAsked, situation: Situation) -> Plan:
     """Return the plan of a restart in place: for each mod a step, and its state's fate."""
     reasons = tuple(dict.fromkeys((*situation.stale_in_process, *trigger.reasons))) or (trigger.cause,)
     restart = Restart(reasons=reasons, moves=situation.state_moves, ends=situation.child_processes)
-    waits = _why_it_waits(trigger, restart, situation)
-    restart = Restart(reasons=reasons, moves=restart.moves, ends=restart.ends, waits=waits)
-    steps = () if waits else tuple(_step(mod, "; ".join(reasons)) for mod in situation.live)
+    restart = replace(restart, waits=_why_it_waits(trigger, restart, situation))
+    steps = () if restart.waits else tuple(_step(mod, "; ".join(reasons)) for mod in situation.live)
     return Plan(trigger.cause, (Group(steps),) if steps else (), restart=restart)
 
 
@@ -70,16 +68,16 @@ def without_restarting(plan: Plan, situation: Situation) -> Plan:
     """Return the plan without reloads of mods that ask for a restart instead, and of those that go
     with them: these wait for that restart."""
     asking = {mod.mod_id for mod in situation.live if mod.restarts}
-    waiting = [group for group in plan.groups if any(_is_brought(step, asking) for step in group.steps)]
+    waiting = [
+        group
+        for group in plan.groups
+        if any(step.action is Action.RELOAD and step.mod_id in asking for step in group.steps)
+    ]
     if not waiting or plan.undo:
         return plan
     holds = [Hold(Action.RELOAD, step.mod_id, BY_RESTART) for group in waiting for step in group.steps]
     groups = tuple(group for group in plan.groups if group not in waiting)
     return replace(plan, groups=groups, holds=(*plan.holds, *holds))
-
-
-def _is_brought(step: Step, asking: Collection[str]) -> bool:
-    return step.action is Action.RELOAD and step.mod_id in asking
 
 
 def reasons_of(plan: Plan) -> tuple[str, ...]:
