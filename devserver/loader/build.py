@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from pathlib import Path
@@ -313,7 +313,7 @@ class Build:
         with (
             record_into(self._note_read),
             self._finder.executing(self._execution),
-            _working_directory(self._finder.directory),
+            ExitStack() as directory,
         ):
             try:
                 for name in self._affected:
@@ -323,6 +323,8 @@ class Build:
                 self._reads = {name: loaded.reads for name, loaded in self._old().items()}
                 for loaded in reversed(self._old().values()):
                     loaded.changes.detach()
+                # Not earlier: that would hide a directory which the old code has changed to.
+                directory.enter_context(_working_directory(self._finder.directory))
                 for entry in self._entries:
                     self.importing = entry
                     # In a context of its own: each mod sees its own values and those of the modules

@@ -65,11 +65,16 @@ class Change:
     def library(self) -> str:
         """The library that it is in; "" for a setting of the process."""
         which = self.place.which
-        return str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
+        name = str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
+        return name or _LIBRARIES.get(self.place.word, "")
 
     def is_at(self, other: Change) -> bool:
         """Return whether another change is one of the same entry."""
         return self.place.word == other.place.word and self.place.which == other.place.which and self.key == other.key
+
+
+_LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setting": "logging"}
+"""The library of settings of the process that most mods change, so that they explain no others."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -426,7 +431,9 @@ class _Recording:
 
     def _entries_of(self, change: Change) -> Iterator[Change]:
         """Yield the differences between a table and the one that a library has exchanged it for."""
-        name = f"{change.place.which}.{change.key}"
+        which = change.place.which
+        owner = which[0] if isinstance(which, tuple) else which
+        name = str(owner) if change.place.is_of_mods else f"{owner}.{change.key}"
         for place in container_places(name, change.after):
             known = self._tables.get((change.place.word, (name, id(change.before)))) or self._tables.get(
                 ("entry", (name, id(change.before)))
@@ -538,7 +545,9 @@ def outdated_by(
     """Return what code has left in modules that were not executed again and a fresh start would have
     otherwise, in words; objects that its successor would make too are the successor's from now on."""
     stuck = [words for module, words in before.stuck if module not in executed]
-    left = [each for each in before.made if each.module not in executed and each.is_there()]
+    made = [each for each in before.made if each.module not in executed]
+    left = [each for each in made if each.is_there()]
+    stuck += [f"{each.shown} holds what was put there before" for each in made if each.is_inside()]
     if source is None:
         return stuck
     words = {id(each): each.outdated(source.name, source.text()) for each in left}

@@ -66,7 +66,9 @@ def _content_of(thing: Any, name: str) -> Content | None:
     # Libraries that no mod has imported have made no object.
     if kind is getattr(sys.modules.get("random"), "Random", None):
         return lambda: repr(thing.getstate()), lambda value: thing.setstate(ast.literal_eval(value))
-    if _is_of_python(kind):
+    if kind is threading.Event:
+        return thing.is_set, lambda value: thing.set() if value else thing.clear()
+    if is_of_python(kind):
         return None
     if kind not in _natures:
         _natures[kind] = _nature_of(kind)
@@ -74,7 +76,7 @@ def _content_of(thing: Any, name: str) -> Content | None:
     return None if way is None or sys.getsizeof(thing) > _MOST else way(thing, name)
 
 
-def _is_of_python(kind: type) -> bool:
+def is_of_python(kind: type) -> bool:
     """Return whether a class was made by a `class` statement, so that its methods may be anyone's."""
     flags = raw.flags_of(kind)
     return bool(flags & raw.HEAP_TYPE) and not flags & _IMMUTABLE_TYPE
@@ -144,7 +146,7 @@ def _position(thing: Any, depth: int) -> Any:
     if kind is GeneratorType:
         frame = thing.gi_frame
         own: tuple[Any, ...] = ("ended",) if frame is None else (frame.f_lasti,)
-    elif raw.lookup(kind, "__next__") is None or _is_of_python(kind):
+    elif raw.lookup(kind, "__next__") is None or is_of_python(kind):
         return len(thing) if kind is list else id(thing)
     else:
         left = raw.lookup(kind, "__length_hint__")

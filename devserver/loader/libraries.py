@@ -26,11 +26,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from devserver.loader import raw
-from devserver.loader.contents import content_places, is_iterator
+from devserver.loader.contents import content_places, is_iterator, is_of_python
 from devserver.loader.places import (
     MISSING,
     MODULES,
     Place,
+    Table,
     attribute_place,
     by_identity,
     by_occurrence,
@@ -204,7 +205,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
                 yield from _derived_places(thing, name)
                 yield from _own_places(thing, name)
                 for place in _attributes_of(thing, name, near) if attributes else ():
-                    yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
+                    yield replace(place, which=(name, id(thing), place.which), is_of_mods=not place.is_shared)
             below += inside(thing, name) if not is_iterator(kind) else ()
         level = below
 
@@ -294,9 +295,16 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 
 
 def _sets_attributes(module: ModuleType) -> bool:
-    """Return whether a module of mods sets attributes of an object, or globals in its functions."""
-    text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
-    return text is None or _sets(text.code)
+    """Return whether a module of mods sets attributes of an object, or globals in its functions; so may the
+    methods of its objects, whose classes other modules of mods have."""
+    kinds = {base for kind in set(map(type, list(vars(module).values()))) for base in raw.mro(kind)}
+    homes = [sys.modules.get(each) for each in set(map(raw.module_of, kinds)) - {"builtins"}]
+    texts = [
+        getattr(getattr(each.__spec__, "loader", None), "executed", None)
+        for each in (module, *homes)
+        if type(each) is ModuleType and scope_of(each) is not None
+    ]
+    return any(text is None or _sets(text.code) for text in texts)
 
 
 @lru_cache(maxsize=256)
@@ -312,24 +320,65 @@ _SETTERS = frozenset({"setattr", "delattr", "cached_property", "__dict__", "vars
 
 
 def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
-    """Return the attributes of a module's own class or function, or of an object of one that is a
-    global or a part of one, as an app; `near` has these, and gets the parts of this one.
+    """Return the attributes of a module's own class or function, or of an object that is a global or
+    a part of one, as an app; `near` has these, and gets the parts of those of mods.
 
     Objects in containers are data: there may be many.
     """
     if type(thing) is FunctionType:
         if thing.__module__ == module:
-            yield dict_place("registration", vars(thing))
+            yield _function_place(thing)
     elif raw.derives(type(thing), type):
         if _module_of(thing) == module:
             yield attribute_place("registration", thing)
-    elif id(thing) in near and _module_of(type(thing)) == module:
+    elif id(thing) in near and not raw.derives(type(thing), ModuleType):
+        home, attributes = sys.modules.get(raw.module_of(type(thing))), raw.dict_getter(type(thing))
+        if type(home) is not ModuleType or scope_of(home) is None:
+            # A library changes its own objects: what code of mods sets there counts.
+            if attributes is not None and is_of_python(type(thing)):
+                yield dict_place("attribute", attributes(thing), is_shared=True)
+            return
         near.update(id(value) for _, value in raw.attributes(thing))
-        attributes = raw.dict_getter(type(thing))
         if attributes is not None:
             yield dict_place("registration", attributes(thing))
         if raw.slots_of(type(thing)):
             yield slot_place("registration", thing, which="slots")
+
+
+def _function_place(function: FunctionType) -> Place:
+    """Return the attributes of a function, with those that decide what it does."""
+    own = vars(function)
+
+    def read() -> Table:
+        named = tuple((function.__kwdefaults__ or {}).items())
+        return {**own, **{each: getattr(function, each) for each in _OF_A_FUNCTION}, "__kwdefaults__": named}
+
+    def is_as(table: Table) -> bool:
+        # Most functions have nothing of their own, and many are looked at.
+        is_plain = not own and len(table) == len(_OF_A_FUNCTION) + 1 and not table["__kwdefaults__"]
+        return (
+            is_plain
+            and not function.__kwdefaults__
+            and function.__code__ is table["__code__"]
+            and function.__defaults__ is table["__defaults__"]
+            and function.__doc__ is table["__doc__"]
+        )
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if key == "__kwdefaults__":
+            function.__kwdefaults__ = dict(value)
+        elif key in _OF_A_FUNCTION:
+            setattr(function, key, value)
+        elif value is MISSING:
+            own.pop(key, None)
+        else:
+            own[key] = value
+
+    return Place(word="registration", read=read, put=put, is_as=is_as)
+
+
+_OF_A_FUNCTION = ("__code__", "__defaults__", "__doc__")
+"""Python's own members: to ask for them runs no code of mods."""
 
 
 def inside(thing: Any, module: str) -> list[Any]:
@@ -385,12 +434,9 @@ _FEW = 300
 def _is_value(thing: Any) -> bool:
     """Return whether an object cannot have got data: an immutable one, a class, a function."""
     kind = type(thing)
-    if kind in _VALUES or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
+    if kind in _ATOMS or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
         return True
-    return kind is tuple and len(thing) <= _FEW and all(map(_is_value, thing))
-
-
-_VALUES = _ATOMS - {CodeType}
+    return kind in (tuple, frozenset) and len(thing) <= _FEW and all(map(_is_value, thing))
 
 
 def _set_place(word: str, target: set[Any], **more: Any) -> Place:

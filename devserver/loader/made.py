@@ -38,12 +38,33 @@ class Made:
         """Return whether the object is still in its place."""
         return self.place.read().get(self.key) is self.thing
 
+    def is_inside(self) -> bool:
+        """Return whether another object in its place leads to it, as the next head of a linked list does."""
+        level, seen = [self.place.read().get(self.key)], {id(self.thing)}
+        while level and level[0] is not self.thing:
+            below = [each for one in level for each in inside(one, self.module)]
+            if any(each is self.thing for each in below):
+                return True
+            level = [each for each in {id(each): each for each in below}.values() if id(each) not in seen]
+            seen.update(map(id, level))
+            if len(seen) > _MOST:
+                break
+        return False
+
+    @property
+    def shown(self) -> str:
+        """What people know it by: a global of its module, or that module."""
+        which = self.place.which
+        owner = which[1] if isinstance(which, tuple) else None
+        names = vars(sys.modules[self.module]) if self.module in sys.modules else {}
+        key = self.key if owner == "" else next((key for key, each in list(names.items()) if id(each) == owner), "")
+        return f"{self.module}.{key}" if key else f"an object of {self.module}"
+
     def outdated(self, name: str, source: bytes) -> str:
         """Return what is wrong with it if the module of that name has this source now, or ""."""
         if said_by(name, source, self.module) == self.said:
             return ""
-        shown = f".{self.key}" if type(self.key) is str else ""
-        return f"{self.module}{shown} was made by lines of {name} that have changed since"
+        return f"{self.shown} was made by lines of {name} that have changed since"
 
 
 def said_by(name: str, source: bytes, module: str) -> Hashable:

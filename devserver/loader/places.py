@@ -178,6 +178,13 @@ _STATUS_HEAD = 512
 """The bytes at the head of that file that surely contain it: it follows a name of at most 64."""
 
 
+def _stack_size() -> int:
+    """Return the stack size of new threads. Asking for it resets it."""
+    size = threading.stack_size()
+    threading.stack_size(size)
+    return size
+
+
 def _working_directory() -> str:
     try:
         return os.getcwd()
@@ -191,7 +198,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
     "socket timeout": (socket.getdefaulttimeout, socket.setdefaulttimeout),
-    "stack size of threads": (threading.stack_size, threading.stack_size),
+    "stack size of threads": (_stack_size, threading.stack_size),
     "garbage collector": (gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
     "thresholds of the garbage collector": (gc.get_threshold, lambda value: gc.set_threshold(*value)),
     "logging below a level": (

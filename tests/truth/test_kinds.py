@@ -693,6 +693,9 @@ async def test_who_registered_last_is_who_would_in_a_fresh_start(
     [
         ("import logging\nlogging.captureWarnings(True)", "__import__('logging')._warnings_showwarning is None", True),
         ("import sys\nsys.set_int_max_str_digits(5100)", "__import__('sys').get_int_max_str_digits()", 4300),
+        ("import os\nos.chdir('/')", "__import__('os').getcwd() == '/'", False),
+        # Asking for it resets it.
+        ("import threading\nthreading.stack_size(524288)", "__import__('threading').stack_size()", 0),
         ("import csv\ncsv.field_size_limit(1000)", "__import__('csv').field_size_limit()", 131072),
         (
             "import csv\ncsv.register_dialect('bars', delimiter='|')",
@@ -747,6 +750,19 @@ async def test_a_setting_of_the_process_goes_with_the_version(
             "if {n} == 1: helper.held.n = 1",
             "helper.held.n",
         ),
+        ("held = frozenset()", "helper.held |= {{{n}}}", "sorted(helper.held)"),
+        ("import threading\nheld = threading.Event()", "if {n} == 1: helper.held.set()", "helper.held.is_set()"),
+        (
+            "import logging\nheld = logging.Formatter()",
+            "if {n} == 1: helper.held.datefmt = 'x'",
+            "helper.held.datefmt",
+        ),
+        ("from mods.helping import Switch\nheld = Switch()", "if {n} == 1: helper.held.turn_on()", "helper.held.on"),
+        (
+            "def held(a=0, *, b=0): return a, b",
+            "if {n} == 1: helper.held.__code__, helper.held.__kwdefaults__ = (lambda a, *, b: b).__code__, {{'b': 7}}",
+            "helper.held()",
+        ),
     ],
 )
 async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, helper: str, top: str, read: str) -> None:
@@ -754,12 +770,29 @@ async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, help
     if "numpy" in helper:
         pytest.importorskip("numpy")
     own, answer = "from mods import helper\n" + top, f"repr({read})"
-    await probe.start(own.format(n=2), answer=answer, helper=helper)
+    await probe.start(own.format(n=2), answer=answer, helper=helper, helping=HELPING)
     fresh = await probe.ask()
     await probe.save(own.format(n=1), answer=answer)
     assert await probe.save(own.format(n=2), answer=answer) == "applied"
     assert await probe.ask() == fresh
     assert probe.reasons == []
+
+
+HELPING = """
+class Switch:
+    def __init__(self): self.on = False
+    def turn_on(self): self.on = True
+"""
+
+
+async def test_the_next_head_of_a_linked_list_holds_what_was_there(probe: Probe) -> None:
+    """The first version's node is no table's entry, and the second has put its own before it: a restart brings one."""
+    helper = "class Node:\n    def __init__(self, n, next): self.n, self.next = n, next\nHEAD = None\n"
+    helper += "def add(n):\n    global HEAD\n    HEAD = Node(n, HEAD)\n"
+    top = "from mods import helper\nhelper.add({n})"
+    await probe.start(top.format(n=1), answer="helper.HEAD.n", helper=helper)
+    await probe.save(top.format(n=2), answer="helper.HEAD.n")
+    assert (await probe.ask(), probe.reasons) == (2, ["mods.helper.HEAD holds what was put there before"])
 
 
 CLIENT = """
@@ -813,8 +846,8 @@ async def test_iterators_of_a_helper_cannot_go_back(probe: Probe) -> None:
 
 
 async def test_an_option_of_a_library_that_is_set_no_more(probe: Probe) -> None:
-    """No place shows it: the line that set it is gone, and what it did is not."""
-    top = "import tracemalloc\nfrom urllib import request\n"
+    """No place shows it: the line that set it is gone, and what it did is not. Other settings explain nothing."""
+    top = "import os, tracemalloc\nfrom urllib import request\nos.environ['OF_A_MOD'] = 'x'\n"
     sets = "request.install_opener(request.build_opener())\ntracemalloc.start()\n"
     try:
         await probe.start(top + sets, answer="tracemalloc.is_tracing()")
