@@ -21,7 +21,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from devserver.errors import AgentError
@@ -49,21 +49,6 @@ class _Lost(Exception):
 
 class NoWebSocket(Exception):
     """No WebSocket to the server is possible."""
-
-
-class _Line(Protocol):
-    """One connection, registered."""
-
-    secret: str
-
-    async def run(self, received: Received) -> None:
-        """Give each event for the agent to `received`, until the connection is lost. Raises AgentError for its end."""
-
-    async def send(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Send an event and return its answer. Raises _Lost."""
-
-    async def close(self, *, leave: bool) -> None:
-        """End the connection; with `leave`, the agent is unregistered first."""
 
 
 class Agent:
@@ -252,7 +237,12 @@ class Agent:
 
 
 class WebSocketLine:
-    """A WebSocket."""
+    """A connection by WebSocket, registered.
+
+    `run` gives each event for the agent to `received` until the connection is lost, and raises AgentError
+    when the stay has ended. `send` returns an event's answer, or raises _Lost. `close` ends the connection;
+    with `leave`, the agent is unregistered first.
+    """
 
     def __init__(self, socket: Any, secret: str) -> None:
         self.secret = secret
@@ -343,7 +333,7 @@ class WebSocketLine:
 
 
 class _HttpLine:
-    """Requests over HTTP: one for each event, and a long poll for the agent's events."""
+    """The same over HTTP: a request for each event, and a long poll for the agent's events."""
 
     def __init__(self, url: str, agent_id: str, secret: str) -> None:
         self.secret = secret
@@ -384,6 +374,9 @@ class _HttpLine:
             # Ends the poll that a thread waits for.
             with contextlib.suppress(OSError):
                 self._polls.sock.shutdown(2)
+
+
+_Line = WebSocketLine | _HttpLine
 
 
 def _running_here() -> str | None:

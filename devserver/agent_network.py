@@ -258,6 +258,7 @@ class AgentNetwork:
 
     async def shutdown(self) -> bool:
         """End every mod, then the agents' queues."""
+        # Mods first: in their `shutdown()` they may still send to agents.
         await self.engine.stop()
         await self._home.run(self._move_out)
         for agent in self.directory.agents():

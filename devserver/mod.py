@@ -120,12 +120,6 @@ async def _called(function: Callable[[], Any]) -> None:
         await answer
 
 
-class Closing(Protocol):
-    """An argument of `BaseMod.on_close`: a function without arguments, sync or async."""
-
-    def __call__(self) -> Any: ...
-
-
 def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     """Mark a method as the handler of events whose name matches one of `patterns`.
 
@@ -141,16 +135,20 @@ def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     """
     if not patterns:
         raise ValueError("mod_event_handler needs a pattern, as in @mod_event_handler('wiki.page.create')")
-    for pattern in patterns:
-        problem = pattern_problem(pattern) or unheard_problem(pattern)
-        if problem is not None:
-            raise ValueError(problem)
+    _check(patterns)
 
     def mark(method: _Method) -> _Method:
         setattr(method, _PATTERNS, (*patterns, *getattr(method, _PATTERNS, ())))
         return method
 
     return mark
+
+
+def _check(patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        problem = pattern_problem(pattern) or unheard_problem(pattern)
+        if problem is not None:
+            raise ValueError(problem)
 
 
 def handler_patterns(function: object) -> tuple[str, ...]:
@@ -210,7 +208,7 @@ class BaseMod:
         return self
 
     _registered: list[tuple[tuple[str, ...], Handler]]
-    _closing: list[Closing]
+    _closing: list[Callable[[], Any]]
     _tasks: set[asyncio.Task[Any]]
 
     def __init__(self, mod_name: str | None = None) -> None:
@@ -267,10 +265,7 @@ class BaseMod:
         Raises ValueError for a pattern that could match nothing.
         """
         wanted = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-        for pattern in wanted:
-            problem = pattern_problem(pattern) or unheard_problem(pattern)
-            if problem is not None:
-                raise ValueError(problem)
+        _check(wanted)
         self._registered.append((wanted, handler))
 
     async def send_event(self, event: Event) -> EventResponse:
@@ -308,7 +303,7 @@ class BaseMod:
             await asyncio.wait([call])
             del call  # the exception is told when the task has no holder any more
 
-    def on_close(self, function: Closing) -> None:
+    def on_close(self, function: Callable[[], Any]) -> None:
         """Call `function` (sync or async) when this generation ends, last registered first."""
         self._closing.append(function)
 

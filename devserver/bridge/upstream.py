@@ -33,20 +33,11 @@ class OpenAgentsMod(Protocol):
     _config: dict[str, Any]
     _event_handlers: list[Entry]
 
-    def update_config(self, config: dict[str, Any]) -> Any:
-        """Take a configuration."""
-
-    def bind_network(self, network: Any) -> Any:
-        """Take the network."""
-
-    def initialize(self) -> Any:
-        """Start; False refuses."""
-
-    def shutdown(self) -> Any:
-        """End."""
-
-    def process_event(self, event: Any) -> Awaitable[Any]:
-        """Answer an event, or None."""
+    def update_config(self, config: dict[str, Any]) -> Any: ...
+    def bind_network(self, network: Any) -> Any: ...
+    def initialize(self) -> Any: ...
+    def shutdown(self) -> Any: ...
+    def process_event(self, event: Any) -> Awaitable[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

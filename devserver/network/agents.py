@@ -31,7 +31,7 @@ from devserver.network.agent import (
     Wishes,
 )
 from devserver.network.elsewhere import AgentsElsewhere
-from devserver.network.grants import proves_grant, refuse_unless_proven
+from devserver.network.grants import listed_in, proves_grant, refuse_unless_proven
 from devserver.network.identity import (
     NO_SECRET,
     agent_id_problem,
@@ -557,12 +557,8 @@ class Directory(AgentsElsewhere):
                 return self._channels.of(destination.id)
             case "group":
                 joined = [agent.agent_id for agent in self._agents.values() if agent.group == destination.id]
-                listed = (
-                    self._config.groups[destination.id].metadata.get("agents") or ()
-                    if destination.id in self._config.groups
-                    else ()
-                )
-                return tuple(dict.fromkeys([*joined, *(bare(str(each)) for each in listed)]))
+                group = self._config.groups.get(destination.id)
+                return tuple(dict.fromkeys([*joined, *(listed_in(group) if group is not None else ())]))
             case _:
                 return ()
 

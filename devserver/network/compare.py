@@ -240,19 +240,15 @@ _STEP = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]
 def _parent(pattern: str) -> str:
     """Return the pattern without its last step."""
     if pattern.endswith('"]'):
-        return pattern[: _start_of_quoted(pattern)]
+        start = pattern.rfind('["')
+        while start > 0 and pattern[start - 1] == "\\":
+            # A quote within the last step, where it is escaped.
+            start = pattern.rfind('["', 0, start)
+        return pattern[: max(start, 0)]
     if pattern.endswith(("[]", "{}")):
         return pattern[:-2]
     # A dot or a bracket ends the part above; the last step itself has neither.
     return pattern[: max(pattern.rfind("."), 0)]
-
-
-def _start_of_quoted(pattern: str) -> int:
-    """Return where the last `["…"]` of a pattern begins. Quotes within it are escaped."""
-    place = pattern.rfind('["')
-    while place > 0 and pattern[place - 1] == "\\":
-        place = pattern.rfind('["', 0, place)
-    return max(place, 0)
 
 
 def same(before: Any, after: Any) -> bool:

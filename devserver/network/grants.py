@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from devserver.errors import EventRefused
 from devserver.model.config import AgentGroup, NetworkConfig
-from devserver.network.identity import look, same_text
+from devserver.network.identity import bare, look, same_text
 
 
 def is_granted(config: NetworkConfig, agent_id: str) -> bool:
@@ -31,7 +31,7 @@ def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ..
     beside the default one. Of several such groups a member of the weakest could claim any grant.
     """
     protected = [each for each in config.groups.values() if each.password_hash]
-    listing = [each for each in protected if agent_id in _listed(each)]
+    listing = [each for each in protected if agent_id in listed_in(each)]
     if listing:
         return tuple(listing)
     others = [each for each in protected if each.name != config.default_group]
@@ -65,9 +65,10 @@ def _note(agent_id: str) -> str:
     )
 
 
-def _listed(group: AgentGroup) -> set[str]:
+def listed_in(group: AgentGroup) -> tuple[str, ...]:
+    """Return the ids under `metadata.agents` of a group, in order."""
     listed = group.metadata.get("agents")
-    return {str(each).removeprefix("agent:") for each in listed} if isinstance(listed, list | tuple) else set()
+    return tuple(bare(str(each)) for each in listed) if isinstance(listed, list | tuple) else ()
 
 
 def refuse_unless_proven(config: NetworkConfig, agent_id: str, proven: bool) -> None:

@@ -107,6 +107,7 @@ class NetworkHandle:
 
     def create_channel(self, channel: str) -> None:
         """Make sure that a channel exists."""
+        # If it never comes to life, `take_back` removes what it has made, and nothing that was there.
         starts = self._generation is None or self._generation.state is ModState.STARTING
         if starts and channel not in self._services.directory.channels():
             self._made.append(channel)

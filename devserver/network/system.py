@@ -7,7 +7,7 @@ reaches no mod. The commands act through the network; nothing here loads a mod o
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -263,18 +263,13 @@ def mod_row(mod: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mod as agents see it; unmodified clients need `name` and `version`."""
     return {
         "name": mod["name"],
-        "version": mod.get("version", "0"),
-        "description": mod.get("description", ""),
-        "requires_adapter": bool(mod.get("requires_adapter", False)),
-        "capabilities": _names(mod.get("capabilities")),
-        "implementation": mod.get("implementation", mod["name"]),
+        "version": mod["version"],
+        "description": mod["description"],
+        # Clients of OpenAgents read these, which mods here do not have.
+        "requires_adapter": False,
+        "capabilities": [],
+        "implementation": mod["name"],
     }
-
-
-def _names(values: object) -> list[str]:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return []
-    return [str(each) for each in values]
 
 
 async def _manifest(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:

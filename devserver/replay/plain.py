@@ -158,24 +158,15 @@ def _read(form: Any) -> Any:
     kind, inside = form["$"], form["of"]
     if kind in _BY_NAME:
         return _BY_NAME[kind](inside)
-    if kind == "float":
-        return float(inside)
     if kind == "deque":
         return deque(_read(inside), form["most"])
     if kind in ("tuple", "set", "frozenset"):
         return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](_read(inside))
     pairs = _pairs(inside)
-    match kind:
-        case "dict":
-            return pairs
-        case "OrderedDict":
-            return OrderedDict(pairs)
-        case "Counter":
-            return Counter(pairs)
-        case "defaultdict":
-            factory = form["factory"]
-            return defaultdict(None if factory is None else _FACTORIES[factory], pairs)
-    raise ValueError(f"unknown kind {kind!r}")
+    if kind == "defaultdict":
+        factory = form["factory"]
+        return defaultdict(None if factory is None else _FACTORIES[factory], pairs)
+    return {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}[kind](pairs)
 
 
 def _pairs(inside: Any) -> dict[Any, Any]:
@@ -218,5 +209,5 @@ _ATOMS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 """Types without parts: their names, and their forms."""
 
-_BY_NAME = {name: read for name, _, read in _ATOMS.values()}
+_BY_NAME: dict[str, Callable[[Any], Any]] = {"float": float, **{name: read for name, _, read in _ATOMS.values()}}
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset, deque, OrderedDict, defaultdict, Counter})

@@ -162,7 +162,7 @@ def test_a_full_network_refuses_new_agents_and_keeps_the_old(clock):
 GROUPS = {
     "admin": AgentGroup("admin", "hash-a"),
     "team": AgentGroup("team", "hash-t", metadata={"agents": ["listed", "ana"]}),
-    "open": AgentGroup("open"),
+    "open": AgentGroup("open", metadata={"agents": 5}),
 }
 
 
@@ -209,6 +209,8 @@ def test_a_groups_members_joined_it_or_are_listed(clock):
     agents.register("listed", {})
     assert agents.receivers(Event(event_name="team.news", destination_id="group:team")) == ("bob", "ana", "listed")
     assert agents.receivers(Event(event_name="team.news", destination_id="group:nowhere")) == ()
+    # Its metadata name no list of agents.
+    assert agents.receivers(Event(event_name="open.news", destination_id="group:open")) == ()
 
 
 def test_an_agent_that_leaves_is_gone_everywhere(clock):

@@ -166,6 +166,7 @@ class HttpConnection(Channel):
         if handed.ends:
             self.finish()
             return
+        # Between two requests it may idle; in the middle of one it may not.
         self._was_served = not handed.received
         self._deadline.set(self.request_seconds if handed.received else KEEP_ALIVE_SECONDS)
         self.unread += handed.received

@@ -165,6 +165,7 @@ class Session:
         if values.get("source_id") not in (None, agent.agent_id):
             raise Malformed("not_yourself", f"the source of your events is {agent.agent_id}")
         event, key = event_from(values, agent.agent_id, agent.group), message.get("id")
+        # One alone always goes, however large it is.
         if not self._in_flight or (len(self._in_flight) < MOST_IN_FLIGHT and self._carried < MOST_CARRIED):
             self._start(key, self._carry(key, agent, event), len(raw))
             return

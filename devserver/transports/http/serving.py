@@ -266,6 +266,7 @@ class HttpServer:
         """Continue the connections of another server."""
         for each in handed:
             connection = socket.socket(fileno=each.descriptor)
+            # It had to survive the exec; programs that mods start must not get it.
             connection.set_inheritable(False)
             make = partial(WebSocket, self, each.principal, each.who, each)
             await self._begin(connection, make if each.kind == "websocket" else partial(HttpConnection, self, each))

@@ -266,6 +266,7 @@ class WebSocket(Channel):
         self._flush()
         self._deadline.set(CLOSING_SECONDS)
         self._end_speaker()
+        # The client's answer to the closing is yet to be read.
         self.adjust_reading(True)
 
     def _fail(self, code: int, reason: str) -> None:

@@ -109,6 +109,7 @@ class Wire:
         except asyncio.CancelledError:
             self._network.directory.poll_dropped(agent)
             raise
+        # A held poll is a sign of life up to its end.
         self._network.directory.touch(agent.agent_id)
         name = to_json(agent.agent_id)
         return Answer(b'{"success":true,"agent_id":' + name + b',"messages":' + events_to_json(events) + b"}")
