@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from devserver.agent_network import AgentNetwork
 from devserver.control.control import Control, ControlApi
-from devserver.control.desk import Desk, DeskApi
+from devserver.control.desk import DeskApi
 from devserver.control.feed import FeedApi
 from devserver.control.hosts import HostsApi
-from devserver.control.lines import LinesApi, LinesAsked
+from devserver.control.lines import LinesApi
 from devserver.control.page import PageApi
 from devserver.control.receipts import ReceiptsApi
 from devserver.control.replays import ReplayApi, Replayer
@@ -31,11 +31,10 @@ from devserver.transports.http.serving import App
 from devserver.transports.http.wire import HOLD_SECONDS, Wire
 from devserver.transports.inbound import Joining, ServedNetwork
 
+if TYPE_CHECKING:
+    from devserver.server.server import Server
+
 NEW_AGENTS_PER_MINUTE = 64
-
-
-class Served(Desk, LinesAsked, Protocol):
-    """The server, as its own routes need it."""
 
 
 def make_app(
@@ -78,14 +77,14 @@ def make_app(
     table = RouteTable(everything if hosts is None else hosts.over_hosts(everything))
     names = tuple(allowed_hosts)
 
-    def most_upload() -> int:
-        return network.config.max_body
+    def gate() -> Gate:
+        return Gate(table, own_hosts(port(), names), token, lambda: network.config.max_body)
 
-    return App(gate=cache(lambda: Gate(table, own_hosts(port(), names), token, most_upload)), audit=audit)
+    return App(gate=cache(gate), audit=audit)
 
 
 def own_routes(
-    server: Served,
+    server: Server,
     network: AgentNetwork,
     *,
     views: LiveViews,

@@ -7,7 +7,7 @@ import do not reach the calling process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from devserver.network.grants import grant_notes
 from devserver.reload.apply import Transaction
 from devserver.reload.engine import Engine
 from devserver.reload.outcomes import held_outcome
-from devserver.server.aside import Aside, Done, Row, Write, do_aside
+from devserver.server.aside import Aside, Done, Write, do_aside
 from devserver.ui.words import listed
 
 PATIENCE = 60.0
@@ -92,7 +92,8 @@ def check_network(path: Path, aside: Aside | None = None, *, proven: Collection[
         return Checked((), (), config, path.name)
     done = do_aside(_check, {"path": str(path), "proven": tuple(proven)}, path.parent, aside)
     schemas = {row["path"]: row["schema"] for row in done.rows if "schema" in row}
-    problems = (*_failed(done.rows), *_unfinished(done, aside.patience))
+    failed = [(row["mod"], _facts(row["error"])) for row in done.rows if row.get("error") is not None]
+    problems = (*failed, *_unfinished(done, aside.patience))
     told = "{}: config_schema of its manifest says {}, which is not checked here"
     open_to = tuple(
         told.format(row["path"], listed(row["unchecked"], "and", 5)) for row in done.rows if row.get("unchecked")
@@ -110,12 +111,6 @@ def _by_hand(workspace: Path) -> tuple[str, ...]:
     changed = changed_by_hand(installed).items()
     words = "{} was changed by hand ({}); oa-dev sync --restore puts it back"
     return tuple(words.format(name, listed(files, "and", 3)) for name, files in changed)
-
-
-def _failed(rows: Iterable[Row]) -> Iterator[tuple[str, ErrorFacts]]:
-    for row in rows:
-        if row.get("error") is not None:
-            yield row["mod"], _facts(row["error"])
 
 
 def _unfinished(done: Done, patience: float) -> ModErrors:

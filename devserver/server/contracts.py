@@ -16,7 +16,7 @@ from typing import Any
 from devserver.agent_network import AgentNetwork
 from devserver.live.loops import run_in_thread
 from devserver.model.encoding import from_json
-from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, PlanDone, Restarted, ShapeChange, Status
+from devserver.model.facts import ContractChanged, Fact, LostEvent, PlanDone, Restarted, ShapeChange, Status
 from devserver.model.lifecycle import Action
 from devserver.model.plan import RESTART, START
 from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, TO, WAY, Said
@@ -61,7 +61,9 @@ class Contracts:
             case PlanDone() if fact.plan.cause != RESTART:
                 changed = [each.mod_id for each in fact.outcomes if each.status is Status.APPLIED]
                 # A person who unloads a mod knows that it hears nothing any more; its users may not.
-                unloads, brings = any(each.action is Action.UNLOAD for each in fact.outcomes), _brings(fact.outcomes)
+                unloads = any(each.action is Action.UNLOAD for each in fact.outcomes)
+                new = [each for each in fact.outcomes if each.action in (Action.RELOAD, Action.LOAD)]
+                brings = any(each.status is Status.APPLIED for each in new)
                 is_start = fact.plan.cause == START
             case Restarted():
                 # Its plans bring the mods back one after the other; what counts is all of them.
@@ -222,7 +224,3 @@ def _add_sent(shapes: Any, row: list[Any], entry: bytes, parent: tuple[list[Any]
     for mod_id, generation, *_ in parent[0][WAY]:
         if mod_id == sender:
             shapes.add(Observed(mod_id, "sends", row[EVENT_NAME]), generation, payload)
-
-
-def _brings(outcomes: tuple[Outcome, ...]) -> bool:
-    return any(each.action in (Action.RELOAD, Action.LOAD) and each.status is Status.APPLIED for each in outcomes)

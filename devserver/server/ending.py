@@ -25,13 +25,8 @@ Step = tuple[str, Callable[[], Awaitable[Any] | None]]
 def summary_of(network: AgentNetwork) -> Stopped:
     """Return the counts of a run that ends."""
     stats = network.get_network_stats()
-    return Stopped(
-        stats["events"],
-        stats["reloads"],
-        stats["failed_plans"],
-        len(network.mods()),
-        stats["agent_count"],
-    )
+    counts = (stats["events"], stats["reloads"], stats["failed_plans"], len(network.mods()), stats["agent_count"])
+    return Stopped(*counts)
 
 
 class Ending:
@@ -40,10 +35,8 @@ class Ending:
     def __init__(
         self, network: AgentNetwork, home: LoopThread, connections: HttpServer, tell: Callable[[Notice], None]
     ) -> None:
-        self._network = network
-        self._home = home
-        self._connections = connections
-        self._tell = tell
+        self._network, self._home = network, home
+        self._connections, self._tell = connections, tell
 
     async def run(self, first: Iterable[Step]) -> None:
         """Carry out the steps of the server's own, then end the mods, the connections and the mods' thread."""

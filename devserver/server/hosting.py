@@ -16,7 +16,6 @@ from devserver.transports.strict import Malformed
 
 if TYPE_CHECKING:
     from devserver.hosts.host import Host
-    from devserver.hosts.requests import Request as AskedElsewhere
     from devserver.hosts.wanted import Wanted
 
 
@@ -59,7 +58,7 @@ class Hosting:
     async def open(self) -> None:
         """Let others ask, once the mods are loaded."""
         if self.host is not None:
-            self.host.requests.answer = self._answer
+            self.host.requests.answer = lambda asked: self.api.answer(asked.path, asked.by, asked.body, asked.query)
             self.started = await self.host.open()
 
     async def end(self) -> None:
@@ -96,9 +95,6 @@ class Hosting:
     async def read(self, host: str, path: str, request: Request) -> Answer:
         assert self.host is not None, "a network of one process asks no other host"
         return await self.host.requests.read(host, path, request.query)
-
-    async def _answer(self, asked: AskedElsewhere) -> Answer:
-        return await self.api.answer(asked.path, asked.by, asked.body, asked.query)
 
     async def move(self, mod: str, to: str) -> dict[str, Any]:
         """Bring a mod to another host. Raises Malformed where it cannot be tried."""

@@ -41,19 +41,10 @@ class KeyActions:
         begin: Callable[[Coroutine[Any, Any, object]], None],
         stop: Callable[[], None],
     ) -> None:
-        self._network = network
-        self._saves = saves
-        self._restarts = restarts
-        self._replaying = replaying
-        self._events = events
-        self._face = face
-        self._path = path
-        self._url = url
-        self._address = address
-        self._ticket = ticket
-        self._tell = tell
-        self._begin = begin
-        self._stop = stop
+        self._network, self._saves, self._restarts, self._replaying = network, saves, restarts, replaying
+        self._events, self._face, self._path = events, face, path
+        self._url, self._address, self._ticket = url, address, ticket
+        self._tell, self._begin, self._stop = tell, begin, stop
 
     def do(self, pressed: KeyPressed) -> None:
         """Carry out one key, on the control side's loop."""

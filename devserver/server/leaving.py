@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+
+from devserver.server.watchdog import frames_of_thread
 
 LEAVE_SECONDS = 2.6
 """Seconds after which the process ends, whatever still runs."""
@@ -89,36 +90,27 @@ def left_running(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> 
 def _threads(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> Iterator[str]:
     latest = time.monotonic() + _ENDING
     for thread in threading.enumerate():
-        if thread.daemon or thread is threading.main_thread() or _is_idle(_frame(thread)):
+        if thread.daemon or thread is threading.main_thread() or _is_idle(_frames(thread)):
             continue
         # Threads that were just told to end, as the workers of the mods' loop, are on their way.
         thread.join(max(0.0, latest - time.monotonic()))
-        frame = _frame(thread)
-        if frame is None or _is_idle(frame):
+        frames = _frames(thread)
+        if not frames or _is_idle(frames):
             continue
-        own = next((each for each in _outwards(frame) if is_own(each.f_code.co_filename)), None)
+        own = next((each for each in frames if is_own(each.f_code.co_filename)), None)
         place = f" at {shown(own.f_code.co_filename)}:{own.f_lineno}" if own is not None else ""
         yield f"thread {thread.name!r}{place}"
 
 
-def _frame(thread: threading.Thread) -> FrameType | None:
-    """Return the frame of a thread; None when it has ended."""
-    return sys._current_frames().get(thread.ident or 0) if thread.is_alive() else None
+def _frames(thread: threading.Thread) -> list[FrameType]:
+    """Return the frames of a thread, innermost first; none when it has ended."""
+    return frames_of_thread(thread.ident) if thread.is_alive() else []
 
 
-def _is_idle(frame: FrameType | None) -> bool:
+def _is_idle(frames: list[FrameType]) -> bool:
     """Return whether a thread is an idle worker of a pool; it ends when it is told to."""
-    return (
-        frame is not None
-        and frame.f_code.co_name == "_worker"
-        and frame.f_globals.get("__name__") == "concurrent.futures.thread"
-    )
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    here = (frames[0].f_code.co_name, frames[0].f_globals.get("__name__")) if frames else ()
+    return here == ("_worker", "concurrent.futures.thread")
 
 
 def _processes() -> Iterator[str]:

@@ -32,11 +32,8 @@ class Outside:
         restart: Callable[[tuple[str, ...]], object],
         look_for_packages: Callable[[], Awaitable[None]],
     ) -> None:
-        self._installed = installed
-        self._settings = settings
-        self._folder = folder
-        self._restart = restart
-        self._look_for_packages = look_for_packages
+        self._installed, self._settings, self._folder = installed, settings, folder
+        self._restart, self._look_for_packages = restart, look_for_packages
         self._told: set[str] = set()
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
@@ -24,18 +24,15 @@ from devserver.network.recorder import Recorder, number_of
 from devserver.server.private_folder import PrivateFolder
 from devserver.ui.words import session_words
 
+if TYPE_CHECKING:
+    from devserver.server.replays import Replays
+
 FOLDER = "sessions"
 MOST_WAITING = 50_000
 """The most lines, or batches of events, that may wait for the disk."""
 FLUSH_SECONDS = 0.05
 """Seconds after which events are written: those that a killed process may lose."""
 _JOIN_SECONDS = 1.0
-
-
-class Beginnings(Protocol):
-    """The beginning of a session, which replay can write."""
-
-    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]: ...
 
 
 class Recording:
@@ -48,7 +45,7 @@ class Recording:
         self,
         network: AgentNetwork,
         recorder: Recorder,
-        begins: Callable[[], Beginnings],
+        begins: Callable[[], Replays],
         *,
         clean: Callable[[bytes], bytes],
         tell: Callable[[Fact], None],

@@ -37,10 +37,9 @@ class Redactor:
     """Arguments: `token` and `more` are hidden; `is_known`: whether a digest is a secret's."""
 
     def __init__(self, token: str, is_known: Callable[[str], bool], more: tuple[str, ...] = ()) -> None:
-        self._tokens = (token, *more)
-        self._raw_tokens = tuple(each.encode() for each in self._tokens)
         self._is_known = is_known
-        self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
+        self._tokens: tuple[str, ...] = ()
+        self.hide(token, *more)
 
     def hide(self, *more: str) -> None:
         """Hide these, too, from now on."""

@@ -260,9 +260,9 @@ class Replays:
             if (why := answer.get("cannot") or self._missing(pin)) is not None:
                 pin.last, pin.seen = pin.cannot(why), None
             else:
-                was = pin.last
+                differed = pin.last is not None and pin.last.result is PinResult.DIFFERS
                 pin.note(Observation.from_dict(answer["seen"]))
-                if pin.last is not None and pin.last.result is PinResult.DIFFERS and not _is(was, PinResult.DIFFERS):
+                if pin.last is not None and pin.last.result is PinResult.DIFFERS and not differed:
                     # A difference that is news has to show twice: chance says nothing about the code.
                     again = await self._asked(code, message, seconds)
                     if "seen" in again:
@@ -597,7 +597,3 @@ class Replays:
     async def end(self) -> None:
         """End the replay process."""
         await self._host.end()
-
-
-def _is(last: PinReplayed | None, result: PinResult) -> bool:
-    return last is not None and last.result is result

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.live.children import Child, end_children
@@ -21,7 +21,7 @@ from devserver.live.loops import LoopThread, run_in_thread
 from devserver.model.facts import Fact, Notice, PlanDone
 from devserver.model.plan import Plan
 from devserver.server.image import VARIABLE, Image, write_memory
-from devserver.transports.http.handover import HandedConnection
+from devserver.transports.http.serving import HttpServer
 
 _FIRST_SAID = 1.0
 """Seconds after which the handlers that a restart waits for are named."""
@@ -31,22 +31,6 @@ _CHILDREN_END = 1.0
 _ENDED = "the server restarts and did not wait longer for this handler"
 IMPORTED = ("devserver.cli.serve", "devserver.server.server", "devserver.ui.face", "devserver.ui.capture")
 """The module that the next image imports before it can tell anything."""
-
-
-class Connections(Protocol):
-    """The part of the transport that a restart needs."""
-
-    def pause(self) -> None:
-        """Accept and read no more."""
-
-    async def quiet(self, seconds: float) -> bool:
-        """Wait until no request runs that cannot be repeated; return whether that came in time."""
-
-    def hand_over(self) -> list[HandedConnection]:
-        """Return every connection of this turn of the loop."""
-
-    def resume(self) -> None:
-        """Continue after `pause`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +45,7 @@ class Parts:
     image: Image
     network: AgentNetwork
     home: LoopThread
-    connections: Connections
+    connections: HttpServer
     tell: Callable[[Fact], None]
     more: Callable[[], tuple[Mapping[str, Any], Mapping[str, int]]]
     again: Callable[[], tuple[dict[str, str], list[int]]]
@@ -115,11 +99,12 @@ class RestartInPlace:
         assert restart is not None
         connections = parts.connections.hand_over()
         values, descriptors = parts.more()
+        # Plain values: the next image may have another version of this code.
         memory = write_memory({
             **parts.network.pack(),
             **values,
             "descriptors": dict(descriptors),
-            "connections": [handed_to_dict(each) for each in connections],
+            "connections": [{each.name: getattr(one, each.name) for each in fields(one)} for one in connections],
             "restart": {
                 "reasons": restart.reasons,
                 "asked": self._asked,
@@ -180,8 +165,3 @@ class RestartInPlace:
 
     def _tell(self, words: str) -> None:
         self._parts.tell(Notice(words))
-
-
-def handed_to_dict(handed: HandedConnection) -> dict[str, Any]:
-    """Return a connection as plain values: another version of this code may read it."""
-    return {each.name: getattr(handed, each.name) for each in fields(handed)}

@@ -4,71 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
-from devserver.agent_network import AgentNetwork
 from devserver.config.settings import read_settings
 from devserver.errors import DevServerError
-from devserver.live.loops import LoopThread, run_in_thread
+from devserver.live.loops import run_in_thread
 from devserver.model.config import NetworkConfig
 from devserver.model.lifecycle import Phase
 from devserver.model.plan import Plan
 from devserver.reload.restarting import Arrival
 from devserver.server.aside import Aside
-from devserver.server.before import LISTENING
-from devserver.server.restart import IMPORTED, Connections, Parts, RestartInPlace
+from devserver.server.restart import IMPORTED, Parts, RestartInPlace
 from devserver.server.run_options import RunOptions
 from devserver.server.sockets import bind
-from devserver.ui.face import Face
-
-Survives = Callable[[], tuple[dict[str, Any], dict[str, int]]]
-Begin = Callable[[Coroutine[Any, Any, object]], None]
 
 
 class Restarts:
-    """The restarts of one run, one at a time.
-
-    `give_way` ends processes that the next image starts itself; `survives` gives further surviving
-    values, as plain values, and descriptors by their names; `ready` waits until these are complete;
-    `serve_on` takes back what that and the end of the face have closed.
-    """
+    """The restarts of one run, one at a time. `ready` waits until what survives is complete."""
 
     def __init__(
         self,
         options: RunOptions,
-        network: AgentNetwork,
-        home: LoopThread,
-        connections: Connections,
+        parts: Parts,
         *,
         address: tuple[str, int],
-        heard: list[socket.socket],
-        face: Face,
-        survives: Survives,
         ready: Callable[[], Awaitable[None]],
-        give_way: Callable[[], Awaitable[None]],
-        serve_on: Callable[[], None],
-        tell: Callable[[Any], None],
-        begin: Begin,
+        begin: Callable[[Coroutine[Any, Any, object]], None],
         read_network: Callable[[], NetworkConfig],
     ) -> None:
-        self._options = options
-        self._network = network
-        self._home = home
-        self._connections = connections
-        self._address = address
-        self._heard = heard
-        self._face = face
-        self._survives = survives
-        self._ready = ready
-        self._give_way = give_way
-        self._serve_on = serve_on
-        self._tell = tell
-        self._begin = begin
-        self._read_network = read_network
+        self._options, self._parts, self._address = options, parts, address
+        self._ready, self._begin, self._read_network = ready, begin, read_network
         self._under_way: RestartInPlace | None = None
-        engine = network.engine.restarts
+        engine = parts.network.engine.restarts
         engine.replace = self.replace
         engine.problem = self.problem
         engine.rehearse = self.rehearse
@@ -83,7 +51,7 @@ class Restarts:
     def replace(self, plan: Plan) -> None:
         """Have this process replaced, as a plan says. A running restart goes on."""
         if self._under_way is None:
-            self._under_way = RestartInPlace(plan, self._parts())
+            self._under_way = RestartInPlace(plan, self._parts)
             self._begin(self._once(self._under_way))
 
     async def _once(self, restart: RestartInPlace) -> None:
@@ -92,27 +60,6 @@ class Restarts:
             await restart.run()
         finally:
             self._under_way = None
-
-    def _parts(self) -> Parts:
-        return Parts(
-            image=self._options.image,
-            network=self._network,
-            home=self._home,
-            connections=self._connections,
-            tell=self._tell,
-            more=self._more,
-            again=self._options.supervised.again,
-            last=self._face.leave,
-            give_way=self._give_way,
-            serve_on=self._serve_on,
-        )
-
-    def _more(self) -> tuple[dict[str, Any], dict[str, int]]:
-        values, descriptors = self._survives()
-        sockets = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
-        forks = self._options.forks
-        of_server = {"address": self._address, "forks": forks.pid if forks is not None else None}
-        return {"server": values | of_server}, sockets | descriptors
 
     async def rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
         """Try mods that failed in a phase in a fresh process; return whether all load there."""
@@ -148,6 +95,6 @@ class Restarts:
             for end in ends:
                 end()
             raise
-        running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
+        running = {each.mod_id for each in self._parts.network.engine.registry.live} | {"mods"}
         failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]
         return "; ".join([*map(str, found.refused), *failing]) or None

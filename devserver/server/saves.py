@@ -51,13 +51,8 @@ class Saves:
         how: str = "oa-dev apply",
         overridden: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self._network = network
-        self._path = path
-        self._read = read
-        self._tell = tell
-        self._confirm = confirm
-        self._how = how
-        self._overridden = overridden
+        self._network, self._path, self._read, self._tell = network, path, read, tell
+        self._confirm, self._how, self._overridden = confirm, how, overridden
         self._files: dict[Path, Digest | None] = {}
         self._config_waits = self._config_asks = self._lock_waits = False
         self._shown = Plan("nothing yet")
@@ -115,17 +110,13 @@ class Saves:
             return
         self._config_waits, self._config_asks = True, asks
         self._show(plan)
-        self._say_waiting(self._what_waits(config, plan))
+        # A missing list is more often a mistake than the wish to run nothing.
+        lost = " has no key mods, so no mod would run any more (mods: [] says so without a question)"
+        self._say_waiting(f"{self._path.name}{lost if _loses_mods(config, plan) else ' saved'}")
 
     def _asks(self, config: NetworkConfig, plan: Plan) -> bool:
         """Return whether a plan for network.yaml is applied only on a person's command."""
         return not plan.empty and (self._confirm or _loses_mods(config, plan))
-
-    def _what_waits(self, config: NetworkConfig, plan: Plan) -> str:
-        if not _loses_mods(config, plan):
-            return f"{self._path.name} saved"
-        # A missing list is more often a mistake than the wish to run nothing.
-        return f"{self._path.name} has no key mods, so no mod would run any more (mods: [] says so without a question)"
 
     async def _apply_config(self, config: NetworkConfig, *, was_refused: bool, is_told: bool) -> None:
         """Pass network.yaml on; a change without an effect is told, too."""
@@ -137,12 +128,8 @@ class Saves:
             self._tell(Notice(f"{self._path.name} can be used again, and matches the running network", calm=True))
         # Settings that are in effect at once are told elsewhere, and are not part of a plan.
         elif replace(self._network.engine.config, unused=before.unused, lost=before.lost) == before:
-            self._tell(Ignored(self._path.name, self._why_nothing(config)))
-
-    def _why_nothing(self, config: NetworkConfig) -> str:
-        """Return why a saved network.yaml changes nothing."""
-        without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
-        return "; ".join(("it matches the running network", *without))
+            without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
+            self._tell(Ignored(self._path.name, "; ".join(("it matches the running network", *without))))
 
     def _show(self, plan: Plan) -> None:
         self._shown = plan

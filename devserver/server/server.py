@@ -38,7 +38,7 @@ from devserver.model.principal import ADMIN
 from devserver.model.split import main_of
 from devserver.server import studio
 from devserver.server.app import make_app, own_routes
-from devserver.server.before import Before
+from devserver.server.before import LISTENING, Before
 from devserver.server.contracts import Contracts
 from devserver.server.ending import Ending, summary_of
 from devserver.server.exposure import Exposure
@@ -50,9 +50,11 @@ from devserver.server.leaving import Leaving
 from devserver.server.log_ahead import LogAhead
 from devserver.server.moving import Moving
 from devserver.server.outside import Outside
+from devserver.server.periodic import keep_presence, warn_of_blocked
 from devserver.server.recording import Recording
 from devserver.server.redact import Redactor
 from devserver.server.replaying import Replaying
+from devserver.server.restart import Parts
 from devserver.server.restarts import Restarts
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
@@ -63,15 +65,12 @@ from devserver.server.sockets import listening_sockets, port_holder, url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
 from devserver.server.views import LiveViews
-from devserver.server.warnings import warn_of_blocked
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
 from devserver.transports.http.serving import App, HttpServer
 from devserver.ui.face import Face
-from devserver.ui.keymap import KeyPressed
 
-_PRESENCE_SECONDS = 5.0
 _SHOWN_AGAIN = (
     "a link to the dashboard was opened a second time: it admits once, and the second tab was refused. Key o opens"
     " another tab. If you did not click it twice, someone has read the link in your terminal or its log"
@@ -174,7 +173,7 @@ class Server:
         self.recording = Recording(
             self._network, recorder, lambda: self._replaying.replays, clean=self._redactor.json, tell=self.tell
         )
-        self.views.recorded_into = lambda: self.recording.path
+        self.views.recording = lambda: self.recording.path
         self.contracts = Contracts(self._network, recorder, tell=self.tell, begin=self._begin)
 
     def _compose_saves(self) -> None:
@@ -207,19 +206,24 @@ class Server:
         self._watch = self._make_watch()
 
     def _make_keys(self) -> KeyActions:
-        restarts = Restarts(
-            self._options,
-            self._network,
-            self._home,
-            self._http,
-            address=self._address,
-            heard=self._heard,
-            face=self._face,
-            survives=self._survives,
-            ready=self.recording.begun,
+        options = self._options
+        parts = Parts(
+            image=options.image,
+            network=self._network,
+            home=self._home,
+            connections=self._http,
+            tell=self.tell,
+            more=self._survives,
+            again=options.supervised.again,
+            last=self._face.leave,
             give_way=self._replaying.give_way,
             serve_on=self._serve_on,
-            tell=self.tell,
+        )
+        restarts = Restarts(
+            options,
+            parts,
+            address=self._address,
+            ready=self.recording.begun,
             begin=self._begin,
             read_network=self._read_network,
         )
@@ -232,7 +236,7 @@ class Server:
             self._replaying,
             shown,
             face=self._face,
-            path=self._options.path,
+            path=options.path,
             url=self._url,
             address=address(self._url, self._token),
             ticket=self._tickets.make,
@@ -260,8 +264,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._asked_to_stop)
-        # SIGHUP can arrive twice (shell and supervisor), so unlike a second Ctrl-C it never forces
-        # an exit.
+        # SIGHUP can come twice (shell and supervisor): unlike a second Ctrl-C it forces no exit.
         self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
         hear_signals()
         self._home.start()
@@ -300,15 +303,14 @@ class Server:
         await self._announce_ready()
 
     async def _announce_ready(self) -> None:
-        if self._files.are_ours:
-            self._begin(run_in_thread(self._network.engine.environment.purge))
-        self._begin(self._keep_presence())
         engine = self._network.engine
+        self._begin(keep_presence(self._network))
         watchdog = Watchdog(self._home, engine.registry.mod_of, engine.shown, lambda: engine.limits, self.tell)
         self._begin(watchdog.run())
         self._begin(warn_of_blocked(self._network, self.tell))
         if self._files.are_ours:
-            self._begin(self._kept.run(self._home, lambda: self._network.engine.lasting))
+            self._begin(run_in_thread(engine.environment.purge))
+            self._begin(self._kept.run(self._home, lambda: engine.lasting))
             self._begin(self._agents.run(first=self._options.before is None))
         if self._options.watch:
             self._begin(self._watch.run())
@@ -330,7 +332,11 @@ class Server:
         if self._options.record and before is None:
             self._begin(self._record())
         if self._face.keys is not None:
-            self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
+            # Keys are read on a thread of their own.
+            self._face.keys.start(
+                lambda pressed: self._loop.call_soon_threadsafe(self._keys.do, pressed),
+                lambda: tuple(self._network.running_mods()),
+            )
 
     async def _record(self) -> None:
         try:
@@ -448,16 +454,15 @@ class Server:
         self._overridden = self._options.overridden(config)
         return self._options.with_address(config)
 
-    def _on_key(self, pressed: KeyPressed) -> None:
-        """Take a key from the thread that reads keys."""
-        self._loop.call_soon_threadsafe(self._keys.do, pressed)
-
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Return what survives a restart beside the network, and the descriptors of that."""
         claim = self._files.hand_over()
         session, file = self.recording.hand_over()
         self.views.close()
+        forks = self._options.forks
         values = {
+            "address": self._address,
+            "forks": forks.pid if forks is not None else None,
             "token": self._token,
             "ports": tuple({*self._earlier_ports, self._port()}),
             "views": self.views.pack(),
@@ -470,7 +475,9 @@ class Server:
             "pins": self._replaying.pack(),
             "network_yaml": self._written.pack(),
         }
-        return values, self._agents.descriptors() | file | ({} if claim is None else {"claim": claim})
+        sockets = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
+        files = file if claim is None else file | {"claim": claim}
+        return {"server": values}, sockets | self._agents.descriptors() | files
 
     def _serve_on(self) -> None:
         """Open again what `_survives` and the end of the face have closed."""
@@ -484,9 +491,9 @@ class Server:
     def status(self, *, mods: bool = True) -> dict[str, Any]:
         """Describe the running network."""
         told = status_of(self._network, self.saves, self.views.standing, mods=mods)
-        told["hosts"] = self.hosting.rows()
         where = {"url": self._url, "editor_link": editor_link(self._options.settings, self._options.path)}
-        return self._redactor.of({**told, **where, "reload_number": self.reloads.number})
+        own = {**where, "hosts": self.hosting.rows(), "reload_number": self.reloads.number}
+        return self._redactor.of(told | own)
 
     def catalogue(self) -> dict[str, Any]:
         """Describe the handlers and configuration of each mod that runs."""
@@ -542,16 +549,8 @@ class Server:
         self.contracts.note(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
-        if self._stop.is_set() and not came:
-            return  # the last line counts them
-        self.tell(AgentSeen(agent_id, came, transport))
-
-    async def _keep_presence(self) -> None:
-        """Let go of agents that have been silent for longer than network.yaml allows."""
-        while True:
-            await asyncio.sleep(_PRESENCE_SECONDS)
-            for agent_id in self._network.directory.silent(time.monotonic()):
-                await self._network.unregister_agent(agent_id, dropped=True)
+        if came or not self._stop.is_set():  # the last line counts those that leave then
+            self.tell(AgentSeen(agent_id, came, transport))
 
     # End
 

@@ -39,11 +39,8 @@ class Settling:
     def __init__(
         self, network: AgentNetwork, saves: Saves, path: Path, *, watches: bool, status: Callable[[], Row]
     ) -> None:
-        self._network = network
-        self._saves = saves
-        self._path = path
-        self._watches = watches
-        self._status = status
+        self._network, self._saves, self._path = network, saves, path
+        self._watches, self._status = watches, status
         self._ignored: deque[Row] = deque(maxlen=20)
 
     def note(self, fact: Fact) -> None:
@@ -63,8 +60,8 @@ class Settling:
         # The disk does not tell that it is quiet.
         while (news := await self._news(latest)) and time.monotonic() < latest and self._comes():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
-        proven = time.monotonic() + _PROOF
-        while not self._is_proven() and time.monotonic() < min(latest, proven):  # noqa: ASYNC110
+        proof, proven = self._network.engine.proof, time.monotonic() + _PROOF
+        while not all(map(proof.is_proven, self._network.running_mods())) and time.monotonic() < min(latest, proven):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         decided = not news or not self._comes()
         status = self._status()
@@ -95,10 +92,6 @@ class Settling:
         if now[self._path] != self._saves.seen:
             differing.append(self._path)
         return [engine.shown(str(path)) for path in differing]
-
-    def _is_proven(self) -> bool:
-        proof = self._network.engine.proof
-        return all(proof.is_proven(each) for each in self._network.running_mods())
 
     def _not_brought(self, news: list[str], status: Row) -> Iterator[Row]:
         reasons = list(self._network.engine.restarts.waiting)

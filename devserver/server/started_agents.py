@@ -56,12 +56,9 @@ class StartedAgents:
         tell: Callable[[Fact], None],
         say: Say,
     ) -> None:
-        self._workspace = workspace
-        self._variables = {URL_VARIABLE: url}
-        self._wanted = wanted
-        self._may_restart = may_restart
-        self._tell = tell
-        self._say = say
+        self._workspace, self._variables = workspace, {URL_VARIABLE: url}
+        self._wanted, self._may_restart = wanted, may_restart
+        self._tell, self._say = tell, say
         self._running: dict[str, Program] = {}
         self._tried: dict[str, str] = {}
         """The digest of each program at its last start, end or refusal."""

@@ -156,7 +156,7 @@ _IDLE = {"loaded_at": None, "description": "", "in_flight": 0, "handled": 0, "er
 
 def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: bool = True) -> Row:
     """Return the running network; the server adds its address. `mods`: with a row for each mod."""
-    live, error = network.engine.registry.live, standing.last_error
+    live, error, restarts = network.engine.registry.live, standing.last_error, network.engine.restarts
     lingering: dict[str, list[int]] = {}
     for each in network.engine.lingering():
         lingering.setdefault(each.mod_id, []).append(each.number)
@@ -176,7 +176,7 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: 
         "refused": [error_to_dict(each) for each in saves.refused],
         "paused": saves.paused,
         "waiting": saves.waiting_names(),
-        "restart": _restart_needed(network),
+        "restart": {"reasons": list(restarts.waiting), "waits": restarts.why} if restarts.waiting else None,
     }
 
 
@@ -216,15 +216,19 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
     wanted = {each.path for each in network.config.enabled_specs}
     newer = network.engine.knowledge.newer_on_disk()
     shown = {mod_id: [network.engine.shown(str(path)) for path in paths] for mod_id, paths in newer.items()}
-    return [
-        {
-            **_running(network.described(each), held, standing, is_wanted=each.mod_path in wanted),
+    rows, proof = [], network.engine.proof
+    for each in mods:
+        row, holders = network.described(each), proof.held.get(each.mod_id, ())
+        rows.append({
+            **row,
+            "loaded_at": iso_of(row["loaded_at"]),
+            "held_now": held.get(each.mod_id, 0),
+            **standing.of(each.mod_id, is_wanted=each.mod_path in wanted),
             "file": _file(network, each),
             "newer_on_disk": shown.get(each.mod_id, []),
-            "old_code": _old_code(network, each.mod_id),
-        }
-        for each in mods
-    ]
+            "old_code": {"proven": proof.is_proven(each.mod_id), "holders": [form_of(each) for each in holders]},
+        })  # fmt: skip
+    return rows
 
 
 def _file(network: AgentNetwork, generation: Generation) -> str | None:
@@ -243,11 +247,6 @@ def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation])
     wanted = {each.path for each in network.config.enabled_specs}
     running = {*(each.mod_path for each in live), *(each.mod_path for each in network.engine.registry.away)}
     return standing.down(wanted, running)
-
-
-def _restart_needed(network: AgentNetwork) -> Row | None:
-    restarts = network.engine.restarts
-    return {"reasons": list(restarts.waiting), "waits": restarts.why} if restarts.waiting else None
 
 
 def editor_link(settings: Settings | None, path: Path) -> Row | None:
@@ -279,25 +278,11 @@ def _config_schema(model: Any, manifest: Manifest | None) -> Mapping[str, Any] |
     return None if manifest is None else manifest.schema
 
 
-def _running(row: Row, held: Mapping[str, int], standing: Standing, *, is_wanted: bool) -> Row:
-    mod_id = row["mod_id"]
-    said = standing.of(mod_id, is_wanted=is_wanted)
-    known = {"loaded_at": iso_of(row["loaded_at"]), "held_now": held.get(mod_id, 0), **said}
-    return {**row, **known}
-
-
 def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
     """Return an agent that is connected or may come back; `waiting`: events for it."""
     connected, waiting = network.directory.is_connected(agent), len(agent.outbox)
     row = {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
     return row | ({"host": agent.host} if agent.host else {})
-
-
-def _old_code(network: AgentNetwork, mod_id: str) -> Row:
-    """Return whether a mod's replaced code is known to be gone, and the last census's holders."""
-    proof = network.engine.proof
-    holders = proof.held.get(mod_id, ())
-    return {"proven": proof.is_proven(mod_id), "holders": [form_of(each) for each in holders]}
 
 
 def _error_row(error: ErrorFacts, now: float) -> Row:

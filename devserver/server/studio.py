@@ -12,9 +12,10 @@ import base64
 import hashlib
 import mimetypes
 import re
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
+from devserver.control.page import content
 from devserver.loader.substitutes import installed_version, package_folder
 from devserver.model.principal import Scope
 from devserver.transports.http.answers import Answer
@@ -58,8 +59,8 @@ def studio_routes(build: Path) -> tuple[Route, ...]:
 
 def _page(file: Path) -> Endpoint:
     async def endpoint(request: Request) -> Answer:
-        content = _content(file)
-        return Answer(content, content_type=b"text/html; charset=utf-8", policy=_policy(content))
+        found = content(file)
+        return Answer(found, content_type=b"text/html; charset=utf-8", policy=_policy(found))
 
     return endpoint
 
@@ -68,14 +69,9 @@ def _file(file: Path) -> Endpoint:
     kind = (mimetypes.guess_type(file.name)[0] or "application/octet-stream").encode()
 
     async def endpoint(request: Request) -> Answer:
-        return Answer(_content(file), content_type=kind)
+        return Answer(content(file), content_type=kind)
 
     return endpoint
-
-
-@cache
-def _content(file: Path) -> bytes:
-    return file.read_bytes()
 
 
 @lru_cache(maxsize=4)

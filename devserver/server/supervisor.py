@@ -107,7 +107,7 @@ class Supervisor:
             env={**self._environ, VARIABLE: as_environment(handed, self._crashes)},
             pass_fds=[each for each in handed.values() if isinstance(each, int)],
             # Only this thread exists, so nothing can be locked in the child.
-            preexec_fn=_as_before,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED),
         )
 
     def _heard(self, line: socket.socket) -> bool:
@@ -158,10 +158,6 @@ def _crash(code: int, words: IO[bytes]) -> Crash:
 def _as_exit_code(code: int) -> int:
     """Return the code for a shell: 128 and the signal's number, if one has ended the server."""
     return 128 - code if code < 0 else code
-
-
-def _as_before() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
 
 
 @contextlib.contextmanager

@@ -17,14 +17,7 @@ from devserver.control.feed import LogLine
 from devserver.control.tape import Tape
 from devserver.live.loops import run_in_thread
 from devserver.model.facts import ConfigRefused, ContractChanged, Fact, ModError, PlanDone, Replayed, Restarted, Status
-from devserver.model.wire_form import (
-    done_to_dict,
-    error_to_dict,
-    form_of,
-    iso_of,
-    lines_of,
-    restarted_to_dict,
-)
+from devserver.model.wire_form import done_to_dict, error_to_dict, form_of, iso_of, lines_of, restarted_to_dict
 from devserver.network.accounts import FACTS, LOGS, RELOADS
 from devserver.server.changes import Changes, diffs_of
 from devserver.server.redact import Redactor
@@ -52,7 +45,7 @@ class LiveViews:
         self.pinned: Collection[int] = ()
         """The numbers of the events that pins were made of; the owner of the pins keeps it."""
         self.changes = Changes()
-        self.recorded_into: Callable[[], str | None] = lambda: None
+        self.recording: Callable[[], str | None] = lambda: None
         """Says which file a session is recorded into."""
         self.noted: dict[int, dict[str, Any]] = {}
         """Further facts about a change, by its number: `pins`, `contract`."""
@@ -148,10 +141,6 @@ class LiveViews:
         """Return how many agents are connected, and how many connections this run dropped."""
         directory = self._network.directory
         return {"n": directory.connected(), "dropped": directory.drops}
-
-    def recording(self) -> str | None:
-        """Return the file that a session is recorded into."""
-        return self.recorded_into()
 
     def clean(self, raw: bytes) -> bytes:
         """Return JSON without live secrets."""

@@ -39,11 +39,8 @@ class Watchdog:
         limits: Callable[[], Limits],
         tell: Callable[[Blocked], None],
     ) -> None:
-        self._home = home
-        self._mod_of = mod_of
-        self._shown = shown
-        self._limits = limits
-        self._tell = tell
+        self._home, self._limits, self._tell = home, limits, tell
+        self._mod_of, self._shown = mod_of, shown
         self._answered = time.monotonic()
 
     async def run(self) -> None:

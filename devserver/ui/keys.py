@@ -23,7 +23,7 @@ from devserver.ui.debugger import debugger_hook
 from devserver.ui.keymap import REPEAT_SECONDS, Answer, KeyPressed, chosen, key_named, question, settled_by, typed_on
 from devserver.ui.terminal import Mode, Terminal
 
-OnKey = Callable[[KeyPressed], None]
+OnKey = Callable[[KeyPressed], object]
 Mods = Callable[[], Sequence[str]]
 
 _BURST_SECONDS = 0.02

@@ -16,7 +16,7 @@ from devserver.market.index import write_index
 from devserver.model.change import LoadAsked, ReloadAsked, UnloadAsked
 from devserver.model.facts import ModBlocked, Status
 from devserver.server.check import check_network
-from devserver.server.warnings import warn_of_blocked
+from devserver.server.periodic import warn_of_blocked
 
 REASON = "steals tokens (2026-11-20)"
 BLOCKED = json.dumps({"format": 1, "name": "x", "mods": {"polls": {"blocked": REASON}}})

@@ -101,13 +101,14 @@ def _route(file: Path) -> Route:
     is_page, kind = file.name == INDEX, _KINDS[file.suffix]
 
     async def endpoint(request: Request) -> Answer:
-        return Answer(_content(file), content_type=kind)
+        return Answer(content(file), content_type=kind)
 
     return Route("GET", PATH if is_page else PATH + file.name, Scope.OPEN, endpoint, page=is_page)
 
 
 @cache
-def _content(file: Path) -> bytes:
+def content(file: Path) -> bytes:
+    """Return what a file holds, read once: neither the page nor Studio changes while a server runs."""
     return file.read_bytes()
 
 

@@ -1,8 +1,9 @@
-"""Tells warnings of catalogues about mods that run, each once; nothing is unloaded for it."""
+"""What a run does from time to time: lets silent agents go, tells warnings of catalogues about mods that run."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from devserver.agent_network import AgentNetwork
@@ -12,8 +13,16 @@ from devserver.model.facts import Fact
 _SECONDS = 5.0
 
 
+async def keep_presence(network: AgentNetwork) -> None:
+    """Let go of agents that have been silent for longer than network.yaml allows."""
+    while True:
+        await asyncio.sleep(_SECONDS)
+        for agent_id in network.directory.silent(time.monotonic()):
+            await network.unregister_agent(agent_id, dropped=True)
+
+
 async def warn_of_blocked(network: AgentNetwork, tell: Callable[[Fact], None], seconds: float = _SECONDS) -> None:
-    """Look periodically; without mods from elsewhere that costs nothing."""
+    """Tell each warning once; nothing is unloaded for it. Costs nothing without mods from elsewhere."""
     told: set[object] = set()
     while True:
         if network.engine.environment.mods:
