@@ -142,19 +142,13 @@ def _limit(number: int) -> str:
 
 def _watches() -> Iterator[Row]:
     for name, fewest in (("max_user_watches", FEWEST_WATCHES), ("max_user_instances", 16)):
-        number = _kernel_number(_INOTIFY / name)
-        if number is None:
+        try:
+            number = int((_INOTIFY / name).read_text())
+        except (OSError, ValueError):
             yield Row("machine", f"inotify {name}", "unknown", "files are watched another way")
             continue
         help_ = f"few: sysctl fs.inotify.{name}={fewest * 4}" if number < fewest else "beyond it, files are polled"
         yield Row("machine", f"inotify {name}", str(number), help_, number >= fewest)
-
-
-def _kernel_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _terminal() -> Iterator[Row]:
@@ -163,10 +157,6 @@ def _terminal() -> Iterator[Row]:
     yield Row("terminal", "standard output", output, f"TERM={os.environ.get('TERM', '')}")
     yield Row("terminal", "standard input", "a terminal" if is_tty(sys.stdin) else "no terminal: no keys")
     yield Row("terminal", "columns", str(terminal_width()))
-    yield Row("terminal", "colours", "yes" if look.color else "no", _why_no_colour())
-    yield Row("terminal", "links", "yes" if look.links else "no", "file:line can be clicked" if look.links else "")
-
-
-def _why_no_colour() -> str:
     named = next((name for name in ("NO_COLOR", "FORCE_COLOR", "CI") if os.environ.get(name)), "")
-    return f"{named} is set" if named else ""
+    yield Row("terminal", "colours", "yes" if look.color else "no", f"{named} is set" if named else "")
+    yield Row("terminal", "links", "yes" if look.links else "no", "file:line can be clicked" if look.links else "")

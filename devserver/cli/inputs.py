@@ -60,7 +60,10 @@ def object_of(text: str, what: str) -> dict[str, Any]:
     try:
         values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as error:
-        raise Problem(f"{what} is not JSON: {error.msg} at {_place(error)}", _pointed(error)) from error
+        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+        before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
+        hint = f"valid JSON up to: {before}" if before.strip() else _EXAMPLE
+        raise Problem(f"{what} is not JSON: {error.msg} at {place}", hint) from error
     except RecursionError as error:
         raise Problem(f"{what} is nested too deeply") from error
     except ValueError as error:
@@ -80,15 +83,6 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
         raise ValueError(f"the key {repeated!r} is there twice")
     return values
-
-
-def _place(error: json.JSONDecodeError) -> str:
-    return f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-
-
-def _pointed(error: json.JSONDecodeError) -> str:
-    before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
-    return f"valid JSON up to: {before}" if before.strip() else _EXAMPLE
 
 
 def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:

@@ -32,7 +32,10 @@ def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
     Exits with 5 if it does not load, makes imports that no package can, or imports undeclared
     packages: then no wheel is written.
     """
-    found = _looked(folder)
+    try:
+        found = look(folder, __version__)
+    except CannotPack as error:
+        raise Problem(str(error), error.hint) from error
     if found.backend != packing.BACKEND and not build:
         raise Problem(
             f"{found.folder.name} is built by {found.backend[:100]}, which is code that would run",
@@ -60,13 +63,6 @@ def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
         except OSError as error:
             raise Problem(f"{into} cannot be written: {error.strerror}", code=Exit.FATAL) from error
     return _packed(target, package, (*found.notes, *notes), handlers, as_json=as_json)
-
-
-def _looked(folder: Path) -> Packing:
-    try:
-        return look(folder, __version__)
-    except CannotPack as error:
-        raise Problem(str(error), error.hint) from error
 
 
 def _built(found: Packing, staged: Path, out: Path) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import contextmanager
 from itertools import islice
 from time import monotonic, perf_counter
 from typing import Any, Protocol
@@ -38,6 +37,7 @@ MOST_BYTES = 48 * 1024
 MOST_NEWS = 50
 """The most facts, and the most log lines, of one answer."""
 MOST_FOUND = 500
+MOST_LOGS = 10_000
 TURN_SECONDS = 0.02
 """Seconds that a search may keep the loop before others have their turn."""
 
@@ -102,21 +102,16 @@ class FeedApi:
         after, only_rows = number(request, "after"), request.query.get("only") == "rows"
         known = (after or 0, number(request, "facts") or 0, number(request, "logs") or 0)
         seconds, began = seconds_of(request, self._hold), self._clock()
-        with self._watched():
+        self._watching += 1
+        try:
             if after is not None:
                 await self._news(known[:1] if only_rows else known, seconds)
                 # A question comes right after an answer: news after a quiet time need not wait.
                 await self._sleep(max(SOON_SECONDS, GATHER_SECONDS - (self._clock() - began)))
             body = self._answer(request, known, is_first=after is None)
-        return Answer(self._views.clean(body))
-
-    @contextmanager
-    def _watched(self) -> Any:
-        self._watching += 1
-        try:
-            yield
         finally:
             self._watching -= 1
+        return Answer(self._views.clean(body))
 
     async def _news(self, known: tuple[int, ...], seconds: float) -> None:
         """Wait for something after these cursors, or for so many seconds."""
@@ -182,17 +177,19 @@ class FeedApi:
             )
             return refused("no_such_event", sentence, 404)
         row, rest = from_json(row_of(entry)), rest_of(entry)
-        errors = rest.get("errors", [])
+        # An answer that was too large to be kept is that of its row.
+        success, message, data, *_ = rest.get("answer", (row[OK], row[SAID], None))
+        errors, logs = rest.get("errors", []), self._views.logs.raw_after(0, MOST_LOGS)
         return self._told(
             {
                 "row": row,
                 "children": [from_json(each) for each in recorder.children(asked)],
                 "payload": rest.get("payload", row[PAYLOAD]),
-                "answer": _answer_of(row, rest),
+                "answer": {"success": success, "message": message, "data": data},
                 "deliveries": self._deliveries(asked, row),
                 "error": errors[0] if errors else None,
                 "errors": errors,
-                "logs": [line for line in self._log_lines() if line[4] == asked],
+                "logs": [line for n, raw in logs if (line := [n, *from_json(raw)])[4] == asked],
             }
         )
 
@@ -207,9 +204,6 @@ class FeedApi:
             else {"agent": each, "waits_us": now - row[AT]}
             for each in told_to
         ]
-
-    def _log_lines(self) -> list[list[Any]]:
-        return [[n, *from_json(raw)] for n, raw in self._views.logs.raw_after(0, 10_000)]
 
     async def search(self, request: Request) -> Answer:
         """Find the latest events that fit `q`, perhaps before the cursor `before`; see `search`."""
@@ -251,12 +245,6 @@ class FeedApi:
 
     def _told(self, values: dict[str, Any]) -> Answer:
         return Answer(self._views.clean(to_json(values)))
-
-
-def _answer_of(row: list[Any], rest: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of an event; if it was too large to be kept, that of its row."""
-    success, message, data, *_ = rest.get("answer", (row[OK], row[SAID], None))
-    return {"success": success, "message": message, "data": data}
 
 
 def number(request: Request, name: str) -> int | None:

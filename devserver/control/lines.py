@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from devserver.control import bodies
 from devserver.control.bodies import read
-from devserver.control.control import carried_out
+from devserver.control.control import carried_out, cause_of
 from devserver.model.change import DropAsked, LineAsked, PromoteAsked, SplitAsked, Trigger
 from devserver.model.facts import PlanDone
 from devserver.model.names import mod_name_problem, module_of
@@ -20,8 +20,6 @@ from devserver.model.split import Guard, Line, StateMode, label_problem
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
-
-_CAUSE = "asked by a command"
 
 
 class LinesAsked(Protocol):
@@ -64,23 +62,23 @@ class LinesApi:
             guard=None if body.shadow else Guard(),
             code=module_of(body.path) if body.path is not None else "",
         )
-        return carried_out(await self._server.submit(LineAsked(body.mod, line, cause=_CAUSE, trusted=False)))
+        return carried_out(await self._server.submit(LineAsked(body.mod, line, cause=cause_of(request), trusted=False)))
 
     async def split(self, request: Request) -> Answer:
         """Give a line other agents."""
         body = read(bodies.models.SplitBody, request)
-        return carried_out(await self._server.submit(SplitAsked(body.line, body.rule, _CAUSE)))
+        return carried_out(await self._server.submit(SplitAsked(body.line, body.rule, cause_of(request))))
 
     async def promote(self, request: Request) -> Answer:
         """Let a line become its mod."""
         body = read(bodies.models.End, request)
-        asked = PromoteAsked(body.line, body.keep, _CAUSE, written=body.write)
+        asked = PromoteAsked(body.line, body.keep, cause_of(request), written=body.write)
         return carried_out(await self._server.submit(asked))
 
     async def drop(self, request: Request) -> Answer:
         """End a line."""
         body = read(bodies.models.End, request)
-        return carried_out(await self._server.submit(DropAsked(body.line, body.keep, _CAUSE)))
+        return carried_out(await self._server.submit(DropAsked(body.line, body.keep, cause_of(request))))
 
     async def compare(self, request: Request) -> Answer:
         """Return the differences of a mod's shadows; 404 for an unknown mod."""

@@ -68,11 +68,7 @@ class ReceiptsApi:
                 diff = await self._receipts.diff(asked)
         except TimeoutError:
             diff = None
-        told = {"number": asked, **row, "phases": _phases(row), "diff": diff, **self._receipts.beside(asked)}
+        # Of the first step that has some; the steps of a group share them.
+        phases: list[Any] = next((each["phases"] for each in row.get("outcomes", []) if each["phases"]), [])
+        told = {"number": asked, **row, "phases": phases, "diff": diff, **self._receipts.beside(asked)}
         return Answer(self._receipts.clean(to_json(told)))
-
-
-def _phases(row: dict[str, Any]) -> list[Any]:
-    """Return the phases of the first step that has some; the steps of a group share them."""
-    outcomes = row.get("outcomes", [])
-    return next((each["phases"] for each in outcomes if each["phases"]), [])

@@ -28,7 +28,7 @@ class Tape(Generic[T]):
         self._account = account or Account(RELOADS)
         self._kept: deque[tuple[int, bytes]] = deque()
         self._lock = threading.Lock()
-        self._wakers: dict[object, Callable[[], None]] = {}
+        self._wakers: dict[object, Callable[[], object]] = {}
         self._closed = False
         self.number = 0
         """The number of the latest item, 0 before the first."""
@@ -109,7 +109,8 @@ class Tape(Generic[T]):
         """Wait for items after this number; none if none came within `seconds`."""
         loop, news, key = asyncio.get_running_loop(), asyncio.Event(), object()
         with self._lock:
-            self._wakers[key] = lambda: _wake_in(loop, news)
+            # It is taken off before its loop can close.
+            self._wakers[key] = lambda: loop.call_soon_threadsafe(news.set)
             waits = self.number <= number and not self._closed
         try:
             if waits:
@@ -129,8 +130,3 @@ class Tape(Generic[T]):
 
 def _size(raw: bytes) -> int:
     return len(raw) + 100
-
-
-def _wake_in(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
-    # A waiting caller takes itself off before its loop can close.
-    loop.call_soon_threadsafe(news.set)

@@ -9,7 +9,7 @@ from typing import Any
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
-from devserver.ui.words import count, listed
+from devserver.ui.words import count, listed, shortened
 
 _WIDEST = 40
 _NOT_A_PROOF = "read from its source; nothing of it has run"
@@ -27,16 +27,12 @@ def search_lines(rows: Sequence[Mapping[str, Any]], view: View) -> tuple[Line, .
     return tuple(
         (
             strong(f"{each['name']:<{names}}"),
-            plain(f"  {each['version'] or '':<{versions}}  {_cut(each['summary'], summaries):<{summaries}}"),
+            plain(f"  {each['version'] or '':<{versions}}  {shortened(each['summary'], summaries):<{summaries}}"),
             dim(f"  {each['catalogue']}"),
             *_warnings(each),
         )
         for each in rows
     )
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _warnings(row: Mapping[str, Any]) -> Iterator[Segment]:
@@ -81,7 +77,8 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[Line]:
         yield _row("answers", listed(facts["answers"], "and", 12) or "no events")
         yield _row("needs", ", ".join(facts["requires"]) or "nothing")
         yield from _touches(facts["touches"], facts["read_from"])
-        yield from (_row("by text", f"{each}: a second version of it gets the first one's") for each in _by_text(facts))
+        for each in facts.get("by_text", ()):
+            yield _row("by text", f"{each}: a second version of it gets the first one's")
         yield _row("size", f"{size_of(facts)} · sha256 {facts['sha256'][:8]}…")
     if facts["versions"]:
         shown = [_version(each) for each in facts["versions"]]
@@ -91,11 +88,6 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[Line]:
     if facts["homepage"]:
         yield _row("home", facts["homepage"])
     yield _row("by", facts["by"])
-
-
-def _by_text(facts: Mapping[str, Any]) -> Sequence[str]:
-    found: Sequence[str] = facts.get("by_text", ())
-    return found
 
 
 def _touches(touches: Mapping[str, Sequence[str]], read_from: str) -> Iterator[Line]:

@@ -44,10 +44,7 @@ def chosen_editor(setting: str | None, environ: Mapping[str, str]) -> str:
 def link_of(editor: str) -> str | None:
     """Return the address with which a browser opens a file in this editor, with {path}, {line} and
     {column} in it."""
-    try:
-        words = shlex.split(editor)
-    except ValueError:
-        words = []
+    words = _words(editor)
     return _LINKS.get(Path(words[0]).name) if words else None
 
 
@@ -56,10 +53,7 @@ def edit_of(editor: str, file: Path, line: int) -> Edit | None:
 
     `editor` may have `{file}` and `{line}` in it; otherwise they are added in that editor's form.
     """
-    try:
-        words = shlex.split(editor)
-    except ValueError:
-        words = []
+    words = _words(editor)
     if not words:
         return None
     name = Path(words[0]).name
@@ -67,6 +61,13 @@ def edit_of(editor: str, file: Path, line: int) -> Edit | None:
         words += shlex.split(_PATTERNS.get(name, _ANY))
     filled = [each.replace("{file}", str(file)).replace("{line}", str(line)) for each in words]
     return Edit(filled, name in _IN_TERMINAL)
+
+
+def _words(editor: str) -> list[str]:
+    try:
+        return shlex.split(editor)
+    except ValueError:
+        return []
 
 
 def open_in(edit: Edit, terminal: AbstractContextManager[object]) -> str:

@@ -70,10 +70,4 @@ def cells(text: str) -> int:
     ones none."""
     if text.isascii():
         return len(text)
-    return sum(_cells_of(each) for each in text)
-
-
-def _cells_of(character: str) -> int:
-    if combining(character):
-        return 0
-    return 2 if east_asian_width(character) in "WF" else 1
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)

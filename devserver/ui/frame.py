@@ -13,7 +13,7 @@ from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.render import INDENT
 from devserver.ui.segments import Block, Line, Place, Segment, dim, joined, plain
-from devserver.ui.words import count
+from devserver.ui.words import count, shortened
 
 _NARROWEST = 20
 _MOST_LINES = 6
@@ -30,15 +30,18 @@ def place(frame: Frame) -> Segment:
 def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
     """Return an error of a mod under its headline: place, source, message, next step, `note`."""
     told = error_block(head, error, view)
-    return replace(told, after=(*told.after, _next(error, note, view)))
+    trace = f"t full trace{_frames(error.trace)}" if view.keys and error.trace else ""
+    then = dim(joined((note, trace, "next save retries"), f" {view.look.glyphs.dot} "))
+    return replace(told, after=(*told.after, (then,)))
 
 
 def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
     """Return an error of a mod under its headline: place, source, message."""
     where = error.where
+    inside = f"  in {where.function}" if where and where.function else ""
     return Block(
         head,
-        body=(_place_line(where),) if where else (),
+        body=((place(where), dim(inside)),) if where else (),
         details=excerpt(where, view) if where else (),
         after=tuple((Segment(each, Style.BAD),) for each in _lines(message(error), view)),
     )
@@ -59,7 +62,7 @@ def message(error: ErrorFacts) -> str:
 def brief(error: ErrorFacts) -> str:
     """Return the message of an error with its kind and hint, as part of a longer line."""
     first, _, rest = error.message.strip().partition("\n")
-    shown = replace(error, message=first if len(first) <= _BRIEF else f"{first[: _BRIEF - 1]}…")
+    shown = replace(error, message=shortened(first, _BRIEF))
     return message(shown if not rest else replace(shown, message=f"{shown.message} …"))
 
 
@@ -85,16 +88,6 @@ def _with_hint(words: str, hint: str | None) -> str:
         return words
     end = "" if words.endswith((".", "!", "?")) else "."
     return f"{words}{end} {hint[0].upper()}{hint[1:]}"
-
-
-def _place_line(where: Frame) -> Line:
-    inside = f"  in {where.function}" if where.function else ""
-    return (place(where), dim(inside))
-
-
-def _next(error: ErrorFacts, note: str, view: View) -> Line:
-    trace = f"t full trace{_frames(error.trace)}" if view.keys and error.trace else ""
-    return (dim(joined((note, trace, "next save retries"), f" {view.look.glyphs.dot} ")),)
 
 
 def _frames(trace: str) -> str:

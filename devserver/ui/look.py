@@ -63,7 +63,7 @@ def look_of(tty: bool, environ: Mapping[str, str], color: bool | None = None, en
         glyphs=RICH if full and _encodes(RICH.here, encoding) else ASCII,
         one_line=not full,
         color=_colored(full, environ) if color is None else color,
-        links=full and _links(environ),
+        links=full and (any(map(environ.get, _LINKING)) or environ.get("TERM_PROGRAM") in _LINKING_PROGRAMS),
     )
 
 
@@ -74,10 +74,6 @@ def _colored(full: bool, environ: Mapping[str, str]) -> bool:
     if forced:
         return forced != "0"
     return full
-
-
-def _links(environ: Mapping[str, str]) -> bool:
-    return any(environ.get(name) for name in _LINKING) or environ.get("TERM_PROGRAM") in _LINKING_PROGRAMS
 
 
 def _encodes(text: str, encoding: str) -> bool:

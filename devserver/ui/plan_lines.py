@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from devserver.model.facts import AgentsSeen, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Way
-from devserver.model.plan import Hold, NotApplied, Plan, Step
+from devserver.model.plan import Hold, Plan, Step
 from devserver.ui.frame import brief, mod_error_block, place
 from devserver.ui.glyphs import RICH, Glyphs, Style
 from devserver.ui.look import View
@@ -81,11 +81,8 @@ def held_back(holds: Sequence[Hold]) -> str:
     alike: dict[tuple[Action, str], list[str]] = {}
     for each in holds:
         alike.setdefault((each.action, each.reason), []).extend([] if each.mod_id in _NO_MOD else [each.mod_id])
-    return joined((f"{_held_what(action, mods)}{reason}" for (action, reason), mods in alike.items()), "; ")
-
-
-def _held_what(action: Action, mods: Sequence[str]) -> str:
-    return f"{', '.join(mods)} {HELD[action]}: " if mods else ""
+    told = (f"{', '.join(mods)} {HELD[action]}: {why}" if mods else why for (action, why), mods in alike.items())
+    return joined(told, "; ")
 
 
 def has_rows(plan: Plan) -> bool:
@@ -105,7 +102,14 @@ def plan_rows(plan: Plan, view: View) -> Block:
             (Segment(glyphs.held, Style.WARN), dim(f" {each.mod_id:<{width}}  {HELD[each.action]}: {each.reason}"))
             for each in plan.holds
         ),
-        *(_setting_row(each, glyphs) for each in plan.not_applied),
+        *(
+            (
+                Segment(glyphs.held, Style.WARN),
+                plain(f" {each.setting} {each.running} {glyphs.arrow} {each.wanted}"),
+                dim("  needs a restart"),
+            )
+            for each in plan.not_applied
+        ),
     )
     return Block(head, body=tuple((plain("" if view.look.one_line else "  "), *row) for row in body))
 
@@ -124,11 +128,6 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
 def _in(reason: str, glyphs: Glyphs) -> str:
     """Return a reason with the arrows of these signs: plans have those of a terminal."""
     return reason.replace(RICH.arrow, glyphs.arrow)
-
-
-def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
-    change = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
-    return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart"))
 
 
 def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
@@ -208,8 +207,10 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
     # A reason that says so already ("in place, no reload") is not repeated.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
     said = joined((took(done.duration_ms), why, state, receipt(done.agents, done.held)), dot)
-    sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
-    return Block((sign, strong(names), plain(more), dim(f"   {said}")))
+    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, **dict.fromkeys(_CHANGES, glyphs.change)}
+    actions = {each.action for each in good}
+    sign = signs.get(good[0].action, glyphs.reloaded) if len(actions) == 1 else glyphs.reloaded
+    return Block((Segment(f"{sign} ", Style.GOOD), strong(names), plain(more), dim(f"   {said}")))
 
 
 def _state(notes: Sequence[str]) -> str:
@@ -219,12 +220,6 @@ def _state(notes: Sequence[str]) -> str:
         return "" if notes[0] == _NOTHING_KEPT else notes[0].removeprefix(f"{_NOTHING_KEPT}; ")
     told = (_KEPT if each.startswith(_KEPT) else each for each in notes if each != _NOTHING_KEPT)
     return joined(told, "; ")
-
-
-def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
-    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, **dict.fromkeys(_CHANGES, glyphs.change)}
-    alike = all(each.action is good[0].action for each in good)
-    return signs.get(good[0].action, glyphs.reloaded) if alike else glyphs.reloaded
 
 
 def _why(reasons: Sequence[str], more: str) -> str:
@@ -259,7 +254,9 @@ def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Out
 def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tuple[Block, ...]:
     """Return everything that failed: a frame for each error, and one line for mods that merely kept
     their generation."""
-    culprits = _culprits(outcomes)
+    failed = [each for each in outcomes if each.error is not None]
+    # Mods that fail together carry the error of the one that is at fault.
+    culprits = [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
     framed = tuple(_error_block(each, agents, view) for each in culprits)
     others = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
     waiting = [each for each in others if each.status is Status.SKIPPED and not each.note]
@@ -268,21 +265,16 @@ def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tupl
     return (*framed, *told)
 
 
-def _culprits(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the outcomes whose error is their own: mods that fail together carry the culprit's."""
-    failed = [each for each in outcomes if each.error is not None]
-    return [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
-
-
 def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
     assert outcome.error is not None
     if outcome.status is Status.APPLIED:
         return _late_error(outcome, view)
+    dropped = f", {agents.dropped} dropped" if agents.dropped else ""
     failed = (
         Segment(f"{view.look.glyphs.failed} ", Style.BAD),
         strong(_attempted(outcome)),
         plain(f" {NOT_DONE[outcome.action]}{_on(outcome)}, {_what_runs(outcome)}"),
-        dim(_fared(agents, view) if view.started else ""),
+        dim(f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}" if view.started else ""),
     )
     return mod_error_block(failed, outcome.error, outcome.note, view)
 
@@ -292,14 +284,11 @@ def _late_error(outcome: Outcome, view: View) -> Block:
     error, glyphs = outcome.error, view.look.glyphs
     assert error is not None
     where = (dim(f" {glyphs.dot} "), place(error.where)) if error.where else ()
-    words = f" {_after(outcome)}, but in {outcome.phase.value}: "
+    after = f"v{outcome.generation} runs" if outcome.generation else "is unloaded"
+    words = f" {after}, but in {outcome.phase.value}: "
     return Block(
         (Segment(f"{glyphs.warning} ", Style.WARN), strong(outcome.mod_id), plain(words + brief(error)), *where)
     )
-
-
-def _after(outcome: Outcome) -> str:
-    return f"v{outcome.generation} runs" if outcome.generation else "is unloaded"
 
 
 def _attempted(outcome: Outcome) -> str:
@@ -311,11 +300,6 @@ def _attempted(outcome: Outcome) -> str:
 
 def _what_runs(outcome: Outcome) -> str:
     return f"v{outcome.generation} keeps running" if outcome.generation else f"{outcome.mod_id} is not running"
-
-
-def _fared(agents: AgentsSeen, view: View) -> str:
-    dropped = f", {agents.dropped} dropped" if agents.dropped else ""
-    return f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}"
 
 
 def _waiting(outcomes: Sequence[Outcome], view: View) -> Block:
@@ -331,10 +315,7 @@ def _still_runs(outcome: Outcome) -> str:
 
 def _stayed(outcomes: Sequence[Outcome], view: View) -> Block:
     glyphs = view.look.glyphs
-    names = listed([_name_of_stayed(each) for each in outcomes], glyphs.more)
+    runs = [_what_runs(each) if each.generation else "not running" for each in outcomes]
+    names = listed([f"{each.mod_id} ({what})" for each, what in zip(outcomes, runs, strict=True)], glyphs.more)
     why = joined((each.note or each.reason for each in outcomes), "; ")
     return Block((dim(joined((f"{glyphs.quiet} not changed: {names}", why), f" {glyphs.dot} ")),))
-
-
-def _name_of_stayed(outcome: Outcome) -> str:
-    return f"{outcome.mod_id} ({_what_runs(outcome) if outcome.generation else 'not running'})"

@@ -68,7 +68,8 @@ class Repeats:
         # The distance, not the difference: a clock that was set back must not silence anything.
         quiet = abs(now - seen.at) >= QUIET_SECONDS
         seen.times, seen.at = seen.times + 1, now
-        return self._told(seen) if quiet or _is_round(seen.times) else None
+        is_round = str(seen.times).strip("0") == "1"
+        return self._told(seen) if quiet or is_round else None
 
     def rest(self, key: Hashable, now: float) -> int | None:
         """Return the count of a burst, if more than was told, or 0; None while it goes on."""
@@ -80,10 +81,6 @@ class Repeats:
     def _told(self, seen: _Seen) -> int:
         seen.told = seen.times
         return seen.told
-
-
-def _is_round(number: int) -> bool:
-    return str(number).strip("0") == "1"
 
 
 class InARow:

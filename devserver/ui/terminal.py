@@ -29,12 +29,8 @@ class Terminal:
 
     def __init__(self, descriptor: int, before: Mode | None = None) -> None:
         self.descriptor = descriptor
-        self._before = before
-
-    @property
-    def before(self) -> Mode | None:
+        self.before = before
         """The mode that was found first; None where it is as it was."""
-        return self._before
 
     def single_keys(self) -> None:
         """Give keys one at a time. Nothing happens in the background, or where the terminal has gone."""
@@ -42,16 +38,16 @@ class Terminal:
             return
         try:
             found, wanted = termios.tcgetattr(self.descriptor), termios.tcgetattr(self.descriptor)
-            if self._before is None:
-                self._before = found
+            if self.before is None:
+                self.before = found
             if _single_keys(wanted) != found:
                 termios.tcsetattr(self.descriptor, termios.TCSANOW, wanted)
         except termios.error:
-            self._before = None
+            self.before = None
 
     def restore(self) -> None:
         """Put the mode back that was found first."""
-        before, self._before = self._before, None
+        before, self.before = self.before, None
         if before is None or not self.foreground():
             return
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, plain, strong
-from devserver.ui.words import fine
+from devserver.ui.words import count, fine, shortened
 
 _MOST_SHOWN = 60
 
@@ -36,13 +36,13 @@ def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     events, since = row["events"], str(row["since"])[11:16]
     head: Line = (
         strong(str(row["line"])),
-        plain(f" against {row['main']}{dot}{_count(events, 'event')} since {since}{busy}"),
+        plain(f" against {row['main']}{dot}{count(events, 'event')} since {since}{busy}"),
     )
     part = f"{row['same'] / events * 100:6.1f} %" if events else ""
     lines: list[Line] = [head, (plain(f"  same          {row['same']:>6,}"), dim(part))]
     for each in row["differences"]:
-        words = f"{each['event_name']}  {each['path']}  {_short(each['before'])} {view.look.glyphs.arrow} "
-        after = _short(each["after"])
+        before, after = (shortened(str(each[which]), _MOST_SHOWN) for which in ("before", "after"))
+        words = f"{each['event_name']}  {each['path']}  {before} {view.look.glyphs.arrow} "
         first = f"first: event {str(each['event_id'])[:8]}"
         lines.append(
             (Segment(f"  other         {each['count']:>6,}  ", Style.WARN), plain(f"{words}{after}  "), dim(first))
@@ -58,12 +58,3 @@ def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     lines.append((plain(f"  sends         {row['held']:>6,} held"), dim("  none of them left")))
     lines.append((dim("  what it does outside the network (HTTP, files elsewhere) really happens"),))
     return tuple(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"

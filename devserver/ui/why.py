@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devserver.ui.look import View
@@ -43,11 +43,9 @@ def _mod(row: Row, view: View) -> Iterator[Line]:
     for each in row["packages"]:
         yield (dim(f"  needs the package {each['requirement']}{_place(each)}"),)
     if row["goes_with"]:
-        yield (dim(f"  goes when {_and(row['goes_with'])} {'goes' if len(row['goes_with']) == 1 else 'go'}"),)
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        *others, last = row["goes_with"]
+        needing = f"{', '.join(others)} and {last}" if others else last
+        yield (dim(f"  goes when {needing} {'goes' if len(row['goes_with']) == 1 else 'go'}"),)
 
 
 def _listing(listed: Row | None) -> str:

@@ -26,6 +26,11 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return at most so many characters of a text, with a mark where some are missing."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def receipt(agents: AgentsSeen, held: Held) -> str:
     """Return how the agents fared, and what waited: `3 agents, 0 dropped, 2 events held 9 ms`."""
     words = f"{count(agents.connected, 'agent')}, {agents.dropped} dropped"

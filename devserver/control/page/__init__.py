@@ -8,7 +8,6 @@ its place, out of a file: every user of this machine can read what a process was
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from devserver.control.page_address import PATH
 from devserver.model.principal import Scope
+from devserver.network.identity import same_text
 from devserver.transports.http.answers import Answer, refused, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.inbound import text_of
@@ -61,10 +61,10 @@ class Tickets:
 
     def take(self, shown: str) -> bool:
         """Return whether this is a ticket that admits; it does so no more."""
-        if any(_equal(shown, each) for each in self._used):
+        if any(same_text(shown, each) for each in self._used):
             self._shown_again()
             return False
-        found = next(((ticket, until) for ticket, until in self._unused if _equal(shown, ticket)), None)
+        found = next(((ticket, until) for ticket, until in self._unused if same_text(shown, ticket)), None)
         if found is None:
             return False
         self._unused.remove(found)
@@ -110,7 +110,3 @@ def _route(file: Path) -> Route:
 def content(file: Path) -> bytes:
     """Return what a file holds, read once: neither the page nor Studio changes while a server runs."""
     return file.read_bytes()
-
-
-def _equal(shown: str, ticket: str) -> bool:
-    return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), ticket.encode())
