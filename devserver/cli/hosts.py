@@ -99,8 +99,7 @@ def _need_nats() -> None:
 
 def move(mod: str, to: str, *, as_json: bool) -> int:
     """Bring a mod, by path or id, to another host; network.yaml is as before where it does not get there."""
-    if (problem := host_name_problem(to)) is not None:
-        raise Problem(f"{to!r} cannot name a host: {problem}")
+    _checked(to)
     server, _ = _several()
     told = server.post("move", {"mod": mod, "to": to})
     if as_json:

@@ -23,15 +23,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Names of files need not be text: bytes that cannot be encoded are spelled out.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(_main())
-
-
-def _main() -> int:
     try:
         arguments = in_directory(sys.argv[1:])
     except Problem as error:
-        return _said(error, as_json="--json" in sys.argv)
-    return call(arguments)
+        sys.exit(_said(error, as_json="--json" in sys.argv))
+    sys.exit(call(arguments))
 
 
 def in_directory(arguments: list[str]) -> list[str]:

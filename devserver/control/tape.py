@@ -129,4 +129,5 @@ class Tape(Generic[T]):
 
 
 def _size(raw: bytes) -> int:
+    # About what Python itself needs for an item.
     return len(raw) + 100

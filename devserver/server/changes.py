@@ -45,6 +45,7 @@ class Changes:
         with self._lock:
             self._kept[number] = code
             self._size += _size(code)
+            # The latest change stays, however large it is.
             while len(self._kept) > MOST_CHANGES or (self._size > MOST_BYTES and len(self._kept) > 1):
                 _, gone = self._kept.popitem(last=False)
                 self._size -= _size(gone)

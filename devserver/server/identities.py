@@ -232,6 +232,7 @@ class IdentityStore:
             self._news.wait_for(lambda: self._written < self._changes or self._directory is None)
             if self._written == self._changes:
                 return None
+            # What no caller waits for gathers for a moment: many changes are one write.
             self._news.wait_for(lambda: self._waiting or self._directory is None, self._delay)
             return self._changes
 

@@ -138,6 +138,7 @@ def _is_plain(value: Any, left: list[int]) -> bool:
         return all(type(key) is str and _is_plain(each, left) for key, each in value.items())
     if kind is list:
         return all(_is_plain(each, left) for each in value)
+    # Infinite numbers and NaN are no JSON: such a value minus itself is not 0.
     return kind in (str, int, bool, type(None)) or (kind is float and value - value == 0)
 
 

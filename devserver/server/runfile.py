@@ -64,6 +64,7 @@ def process_started(pid: int) -> str | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
+    # The name of a program may hold spaces and brackets: the fields begin after the last one.
     return text.rpartition(")")[2].split()[_START_TIME_FIELD]
 
 
@@ -296,6 +297,7 @@ def _ignore_by_git(folder: int) -> None:
 
 
 def _replace(folder: int, name: str, text: str) -> None:
+    # Written beside it and renamed: a reader finds the old file or the new one, never a part.
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o600, dir_fd=folder)

@@ -33,12 +33,9 @@ def doctor_lines(rows: Sequence[Row], view: View) -> tuple[Line, ...]:
         if number == 0 or rows[number - 1].group != row.group:
             lines.append((strong(row.group),))
         values = [len(each.value) for each in rows if each.group == row.group and len(each.value) <= _WIDEST]
-        lines.append(_row(row, width, max(values, default=0), view))
+        sign = plain("  ") if row.good else Segment(f"{view.look.glyphs.held} ", Style.WARN)
+        note = f"  {row.note}" if row.note else ""
+        value = f"{row.value:<{max(values, default=0)}}" if note else row.value
+        told = dim(note) if row.good else Segment(note, Style.WARN)
+        lines.append((sign, plain(f"{row.name:<{width}}  {value}"), told))
     return tuple(lines)
-
-
-def _row(row: Row, width: int, value_width: int, view: View) -> Line:
-    sign = plain("  ") if row.good else Segment(f"{view.look.glyphs.held} ", Style.WARN)
-    note = f"  {row.note}" if row.note else ""
-    value = f"{row.value:<{value_width}}" if note else row.value
-    return (sign, plain(f"{row.name:<{width}}  {value}"), dim(note) if row.good else Segment(note, Style.WARN))

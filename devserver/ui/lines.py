@@ -320,14 +320,11 @@ def _exposed_block(fact: Exposed, view: View) -> Block:
     if view.look.one_line:
         return Block((Segment(f"{view.look.glyphs.note} ", Style.WARN), plain(sentence_of(fact))))
     head = (Segment(f"  {view.look.glyphs.note}  ", Style.BAD), Segment(exposed_warning(fact), Style.WARN))
-    token = (strong(fact.join_token), plain(f" (kept in {fact.kept_in}; agents here need none)"))
+    token: Line = (strong(fact.join_token), plain(f" (kept in {fact.kept_in}; agents here need none)"))
     rows = (
-        _exposed_row("Listens on", (plain(", ".join(fact.addresses)),)),
-        _exposed_row("Others use", (plain(", ".join(fact.urls)),)),
-        _exposed_row("Join token", token),
+        ("Listens on", (plain(", ".join(fact.addresses)),)),
+        ("Others use", (plain(", ".join(fact.urls)),)),
+        ("Join token", token),
     )
-    return Block(head, body=rows, after=((),), lead=Lead.NOTHING)
-
-
-def _exposed_row(label: str, words: Line) -> Line:
-    return (plain("     "), strong(f"{label:<11}"), *words)
+    body = tuple((plain("     "), strong(f"{label:<11}"), *words) for label, words in rows)
+    return Block(head, body=body, after=((),), lead=Lead.NOTHING)
