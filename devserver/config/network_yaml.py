@@ -1,5 +1,4 @@
-"""A network.yaml becomes a `NetworkConfig`, or an error with every problem at its line. Nothing is
-ever written back.
+"""A network.yaml becomes a `NetworkConfig`, or every problem at its line. Writes nothing.
 
 `network` has the table of keys; keys without effect here are listed as `unused`. Must not import
 mods or ask whether they exist.
@@ -104,8 +103,7 @@ def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfi
 
 
 def _not_ours(source: Source) -> ConfigError:
-    """Return the error for a text without a `network:`: it may be any file, so none of it is
-    quoted."""
+    """Return the error for a text without a `network:`; it may be any file and is not quoted."""
     for found in islice(_ROOT_KEY.finditer(source.text), MAX_GUESSES):
         if near(found[1], {"network"}):
             line = source.text.count("\n", 0, found.start())
@@ -227,8 +225,7 @@ def _check_mods(document: Document, network: Mapping[str, Any]) -> None:
 
 
 def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
-    """Note groups that no agent could join: with required passwords, all but the default group need
-    one."""
+    """Note groups that no agent could join: with passwords, all but the default one need one."""
     groups, default = network.get("agent_groups"), network.get("default_agent_group", "guest")
     for name, group in groups.items() if isinstance(groups, dict) else ():
         loc: Loc = ("network", "agent_groups", name)

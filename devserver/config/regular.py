@@ -1,5 +1,4 @@
-"""Reads regular files of a workspace without blocking and with a bound: the one way to read files
-of people.
+"""Reads people's files: regular ones only, without blocking, and up to a bound.
 
 A FIFO waits for a writer, a device may never end, and a folder is not a file: each is opened only
 to see its kind.

@@ -1,5 +1,4 @@
-"""Values for the pydantic models that mods declare: their configuration, and the payloads of their
-handlers.
+"""Values for the pydantic models that mods declare: configurations and payloads of handlers.
 
 Turns the refusals of a model into one sentence for each value, in the words of JSON and YAML.
 Imports no pydantic: a mod that declares a model has imported it, and a network without such mods

@@ -1,5 +1,4 @@
-"""The versions beside a mod in network.yaml: their problems together, and the lines that they ask
-for.
+"""The versions beside a mod in network.yaml: all their problems, and the lines that they want.
 
 `network` checks each key alone.
 """

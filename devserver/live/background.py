@@ -1,5 +1,4 @@
-"""Tasks and callbacks of the loop that mods' code starts beside its handlers: their owners and
-their exceptions.
+"""Tasks and callbacks that mods' code starts beside its handlers: owners and exceptions.
 
 asyncio would only log an exception. Here it is told, with the generation whose code raised it;
 other exceptions go to the handler that the loop had before. Ends nothing, and does not know how
@@ -43,8 +42,7 @@ class Background:
         self._failed: dict[int, _Failed] = {}
 
     def follow(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        """Let each task that a generation's code starts on `loop` belong to it, and report its
-        exceptions.
+        """Let tasks that a generation's code starts on `loop` belong to it, and report exceptions.
 
         Returns the function that ends this.
         """

@@ -1,5 +1,4 @@
-"""When garbage is collected: seldom while a network starts, and afterwards without the objects that
-stay.
+"""When garbage is collected: seldom while a network starts, then without the objects that stay.
 
 A full collection looks at every object of the process and stops everything meanwhile, 100 ms with a
 thousand mods. Frozen objects are not looked at. The price: frozen garbage stays until `collect`,

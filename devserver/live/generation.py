@@ -1,5 +1,4 @@
-"""One generation: a build of a mod's code with its instance, its handlers, its calls in flight and
-its tasks.
+"""One generation: a build of a mod's code with its instance, handlers, calls and tasks.
 
 Also tells whose code runs in a context. Starts, swaps and ends nothing.
 """
@@ -223,8 +222,7 @@ class Generation:
     def begin(self, event: Event | None, way: Any = None) -> Call:
         """Begin a call of this generation in the running context; `way` is that of its event."""
         call = Call(self, event, running.get(), way)
-        # A call inside of another one of the same code keeps the context that the first call has
-        # made.
+        # A call inside of another one of the same code keeps the context of the first.
         if self.context and not running_in(self):
             call.entered = [variable.set(value) for variable, value in self.context.items()]
         self.calls.add(call)

@@ -107,8 +107,7 @@ def collect_handlers(instance: BaseMod) -> HandlerTable:
 
 
 def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) -> Handler:
-    """Return the function to call with an event: the handler, or a `PayloadHandler` if it declares
-    a model.
+    """Return the function to call with an event; of a handler with a model, a `PayloadHandler`.
 
     `owner`: the class whose names an annotation may use. Raises TypeError as `collect_handlers`.
     """

@@ -55,8 +55,7 @@ class Home(Protocol):
         """Do the same for each of the arguments, in order."""
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
-        """Let the callers that wait for a task of `run` go on with `result`, although the task does
-        not end.
+        """Let the callers that wait for a task of `run` go on with `result` before it ends.
 
         False if no other task waits for it: it is the caller's own.
         """
@@ -299,8 +298,7 @@ def _ignore(result: Any, error: BaseException | None) -> None:
 
 
 class Worker:
-    """A daemon thread that runs one function after the other: starting a thread costs more than
-    most of them.
+    """A daemon thread that runs functions in turn: starting a thread costs more than most of them.
 
     If a function never returns, the owner abandons this worker and starts another; the thread exits
     when it can.

@@ -1,5 +1,4 @@
-"""Ends handlers that run for too long, so that no sender waits for ever, and gives up those that
-ignore it.
+"""Ends handlers that run too long, so that no sender waits for ever; gives up those that go on.
 
 Looks four times a second. Decides which calls to end; others decide what their senders are told.
 """

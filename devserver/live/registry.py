@@ -1,5 +1,4 @@
-"""The live mods: for each a slot with its gate and its live generation. The one table in which both
-streams meet.
+"""The live mods: a slot for each, with gate and generation. The table where both streams meet.
 
 Reload swaps here, in one go and without awaiting; events read here. Decides nothing and runs no
 mod's code.

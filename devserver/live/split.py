@@ -1,5 +1,4 @@
-"""The version of a mod that an event goes to, and why. Pure; the cost of a choice does not grow
-with agents.
+"""The version of a mod that an event goes to, and why. Pure; more agents do not make it slower.
 
 In this order: the agents that a line names, its groups, the metadata of the event, its share. A share is a part of all
 numbers, and an agent has one number for each mod, a hash of its id: nothing is kept about agents. A line keeps its part

@@ -110,8 +110,7 @@ class Build:
         self.on_mods_thread = any(name in self._modules.bound for name in self._affected)
         """Whether it is to be executed on the thread of handlers."""
         self._bound: dict[str, str] = {}
-        """By module, the objects that it was about to make and that work on one thread alone, in
-        words."""
+        """By module, the objects bound to one thread that it was about to make, in words."""
         self._locals: list[tuple[threading.local, dict[str, Any]]] = []
         """The values that modules have put into `threading.local`s."""
         self._replaced_locals: list[tuple[threading.local, dict[str, Any]]] = []
@@ -184,8 +183,7 @@ class Build:
         return is_read and not self._uncompiled and sum(len(each) for each in texts if each is not None) <= _SHORT
 
     def compile(self) -> None:
-        """Compile every changed source before anything is touched. Raises SyntaxError, ValueError
-        or OSError."""
+        """Compile the changed sources, before all else. Raises SyntaxError, ValueError, OSError."""
         self._execution.thread = threading.get_ident()
         for path, given in self._uncompiled.items():
             self._execution.texts[path] = compile_text(given.path, given.data, given.digest)
@@ -195,8 +193,7 @@ class Build:
                 vars(sys.modules["gettext"])["_translations"].clear()
             if path.suffix != ".py":
                 continue
-            # Python takes a compiled file for current while the source has the same size and
-            # second.
+            # Python takes a compiled file for current if its source has the same size and second.
             for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 with contextlib.suppress(OSError):
                     each.unlink()
@@ -214,8 +211,7 @@ class Build:
         self._relined = self._only_moved()
 
     def _only_moved(self) -> dict[str, Text]:
-        """Return the affected modules with their new readings if the edit has changed no code at
-        all; else nothing."""
+        """Return the affected modules' new readings if an edit changed no code; else nothing."""
         texts = self._execution.texts
         moved: dict[str, Text] = {}
         for name in self._affected if self._changed else ():
@@ -282,8 +278,7 @@ class Build:
             self._bound[str(frame.f_globals.get("__name__"))] = f"running loop at {place}"
 
     def bring_locals(self) -> None:
-        """Let handlers see the values that modules have put into `threading.local`s at their top
-        level.
+        """Let handlers see what modules have put into `threading.local`s at their top.
 
         On the mods' thread.
         """
@@ -402,8 +397,7 @@ class Build:
             vars(local).update(before)
 
     def read_imports(self) -> None:
-        """Read the imports of the fresh modules, and the data files that they name, before a plan
-        needs them."""
+        """Read the imports and named data files of fresh modules before a plan needs them."""
         self._modules.graph()
         for name in self._execution.executed:
             loaded = self._modules.get(name)
@@ -412,8 +406,7 @@ class Build:
                     self._modules.note_read(name, path, digest)
 
     def _named_files(self, loaded: Loaded) -> Sources:
-        """Return the data files that a module names and that no audit event has shown, those too that
-        are not there."""
+        """Return the data files, also missing, that a module names and no audit event showed."""
         before = self._execution.named.get(loaded.name)
         found = {} if before is None else before.now(self._reads.get(loaded.name, {}))
         unseen = {path: digest for path, digest in found.items() if path not in loaded.reads}
@@ -497,8 +490,7 @@ class Build:
         bind(name, sys.modules[name])
 
     def _next_wanted(self) -> str | None:
-        """Return a module that was loaded, still exists, and is imported by a module now loaded
-        when that runs.
+        """Return a module that was loaded and still exists, and that a loaded one imports later.
 
         A fresh start would import it later, inside a function; a failure of it is better known
         before the swap.

@@ -55,8 +55,7 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
     """Return references to the code of a replaced module, from its globals. A function keeps the
     globals of its module, and these the scope; a class without methods keeps neither."""
     scope = scope_in(names)
-    # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be
-    # a mod's.
+    # Not `isinstance`, nor `each.__module__`: a mod's class or metaclass may answer these.
     own = [each for each in list(names.values()) if raw.derives(type(each), type) and raw.module_of(each) == name]
     return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
 
@@ -91,8 +90,7 @@ def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str
 
 
 def _base_in_use(remains: Remains) -> str | None:
-    """Return a class of another module of mods that runs and has replaced classes among its
-    subclasses."""
+    """Return a class, of another module that runs, with replaced classes as subclasses."""
     for each in remains.alive():
         for base in type.mro(each)[1:] if raw.derives(type(each), type) else ():
             module = sys.modules.get(raw.module_of(base))
@@ -216,8 +214,7 @@ def _in_a_mod(table: dict[Any, Any], held: Collection[int]) -> str | None:
 
 
 def _is_ours(thing: Any) -> bool:
-    """Return whether the object belongs to the server itself, which searches for the holder or
-    waits."""
+    """Return whether the object belongs to the server, which searches or waits."""
     frame = thing
     for attribute in ("cr_frame", "gi_frame", "ag_frame"):
         if type(thing) in _COROUTINES:

@@ -1,5 +1,4 @@
-"""Changes of the process by the code of mods: noted while it is imported and started, taken back,
-and restored.
+"""Changes of the process by the code of mods: noted while it starts, taken back, restored.
 
 modules: changes by executing a module are taken back before its successor is executed, and restored
 if that fails
@@ -79,8 +78,7 @@ _LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setti
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class ProcessChanges:
-    """The changes of the process by one module or generation, and the threads and processes that it
-    started.
+    """The changes of the process by one module or generation, and what it started.
 
     `detach` takes the changes back; then either `attach` restores them exactly, or `end` makes that
     final.
@@ -128,14 +126,12 @@ class ProcessChanges:
             self._undo.append((change, undo))
             self.taken.add(change.library)
         elif (over := _put_over(change)) is not None:
-            # Overwritten since by another owner: fix the value that it saved, or its own undo would
-            # restore ours.
+            # Overwritten since: fix the value that its new owner saved, or its undo restores ours.
             over.before = change.before
             self.covered.append((change, over))
 
     def give_way(self, before: ProcessChanges) -> None:
-        """Let the changes of others over those of the predecessor stand over those of this one,
-        too.
+        """Let others' changes over those of the predecessor stand over these, too.
 
         If one place in another module has room for one value, as a default, a fresh start has it
         registered before theirs.
@@ -194,8 +190,7 @@ class ProcessChanges:
 
 
 def _taken_back(change: Change) -> Undo | None:
-    """Restore the value before a change; return the undo of that. None if another value is there
-    now."""
+    """Restore the value before a change; return the undo. None if another value is there now."""
     place, key = change.place, change.key
     found = place.read()
     key = _last_of(found, key)
@@ -256,8 +251,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 _VALUES = (str, bytes, int, float, bool, tuple)
-"""Values that are read again each time. Comparing them runs no code of mods; tuples are
-made here alone."""
+"""Values that are read again; comparing runs no code of mods. Tuples are made here."""
 
 
 def _name(change: Change) -> str:

@@ -45,8 +45,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """The differences of a lock from what is loaded. Modules and mods by their names, distributions
-    by theirs.
+    """How a lock differs from what is loaded; modules, mods and distributions by their names.
 
     `moved`: the loaded modules that have other sources now, with their new places; `changes`: the
     versions of their distributions. `gone`: distributions that the lock no longer has. `imported`:

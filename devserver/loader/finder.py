@@ -1,5 +1,4 @@
-"""Imports watched modules: finds them on disk at each import, and executes them from the bytes that
-were hashed.
+"""Imports watched modules: finds them on disk each time, and executes the hashed bytes.
 
 Python's own path finder caches directory listings, and its loader takes a `.pyc` whose stamp has a
 resolution of one second; both serve stale code after a quick save. This finder asks the disk and
@@ -126,8 +125,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return self._roots.workspace
 
     def install(self) -> None:
-        """Start finding. The workspace joins the import path before installed packages, after the
-        standard library."""
+        """Start finding. On the import path the workspace follows the standard library."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             watch_threads()
@@ -195,8 +193,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             yield from (path for path, _ in _candidates(parts[-1], [str(folder)]) if self._roots.holds(path))
 
     def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
-        """Return the name of a module that code in `mods/` may call by its place there: `my_mod.x`
-        for `mods.my_mod.x`.
+        """Return the full name of a module in `mods/`: `mods.my_mod.x` for `my_mod.x`.
 
         OpenAgents has that folder itself on the import path. Modules that Python finds under the
         short name come first.
@@ -236,8 +233,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self._short.clear()
 
     def imported(self, name: str, fromlist: Sequence[str]) -> None:
-        """Let a module that is being executed see the context variables of the module that it has
-        just imported.
+        """Let an executing module see context variables of one that it has just imported.
 
         Also if that was executed before, in a build of its own.
         """
@@ -298,8 +294,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
             workspace, *others = self._roots.entries
-            # A folder of the workspace that a mod has put on the import path is a place for
-            # sources, too.
+            # A folder of the workspace that a mod put on the import path may have sources.
             added = [each for each in sys.path if self._is_added(each)]
             return [*added, str(workspace), *map(str, others)]
         return [each for each in path if self._holds_entry(each)]
@@ -325,8 +320,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if spec is None:
             raise ImportError(f"no spec for {fullname} at {path}", name=fullname, path=str(path))
         spec.cached = None
-        # As Python does during an import: other threads that ask for the module wait until it is
-        # complete.
+        # As Python does: other threads that ask for the module wait until it is complete.
         spec._initializing = True  # type: ignore[attr-defined]
         return spec
 
@@ -420,8 +414,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
                 spec._initializing = False  # type: ignore[attr-defined]
             loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
-            # The importing module may catch the error and continue: it depends on this file
-            # nevertheless.
+            # The importing module may catch the error: it depends on this file nevertheless.
             importer = finder.importer()
             loaded.changes.end()
             if finder.modules.get(module.__name__) is loaded:

@@ -63,8 +63,7 @@ class Fit:
         return self.in_place and not (self._makes or self._private or self._caches or self.is_exception)
 
     def prepared(self, thing: Any) -> tuple[Any, Callable[[], None]]:
-        """Compute the replacement of an instance (often itself), and the function that makes it
-        that.
+        """Compute the replacement of an instance (often itself), and what makes it that.
 
         Raises the exceptions of a default factory.
         """

@@ -1,5 +1,4 @@
-"""Code of this process that belongs to no mod: installed packages, compiled extensions, zips, and
-`devserver` itself.
+"""Code of no mod: installed packages, compiled extensions, zips, and `devserver` itself.
 
 Tells which of it differs on disk from what was loaded. Such code is never swapped; a restart
 applies it.
@@ -32,8 +31,7 @@ class _Stamp(NamedTuple):
 
 
 def changed_since(began: float) -> bool:
-    """Return whether a module that is loaded lies on disk as something newer, or packages were
-    installed since.
+    """Return whether a loaded module is newer on disk, or packages were installed since.
 
     `began`: seconds since 1970.
     """
@@ -74,8 +72,7 @@ class InstalledCode:
         return str(path) in self._known or str(path) in set(_files())
 
     def changed(self) -> tuple[str, ...]:
-        """Return the changes since it was loaded, in words; each once, when it has been stable for
-        one call.
+        """Return the changes since the load, in words; each once, when stable for one call.
 
         A file that is being written is therefore not reported before it is complete.
         """

@@ -50,8 +50,7 @@ def note_filled(loaded: Loaded) -> None:
 
 
 def keepable(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> dict[str, list[str]]:
-    """Return the variables of fresh modules, by module, that may keep the containers of their
-    predecessors.
+    """Return the variables, by fresh module, that may keep their predecessors' containers.
 
     Before `initialize()`; for large containers this takes a while.
     """

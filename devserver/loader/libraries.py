@@ -1,5 +1,4 @@
-"""Changes by the code of mods in modules of others: in their functions, classes, tables and
-objects.
+"""Changes by the code of mods in other modules: functions, classes, tables and objects.
 
 In a library these are the entries that the code names. In another module of mods they are every
 table that can be reached: an app, a hub, a list behind a decorator.
@@ -57,8 +56,7 @@ def names_in(code: CodeType) -> frozenset[str]:
 
 
 def modules_named(names: Iterable[str]) -> frozenset[str]:
-    """Return the imported modules that these names may stand for: by their own name, or as a part
-    of another one.
+    """Return the imported modules that these names may stand for, or be parts of.
 
     Other objects that some programs put into Python's table are left out.
     """
@@ -68,8 +66,7 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
     # A module of a mod that is not a package has no modules as its parts.
     whole = [each for each in found.values() if "__path__" in vars(each) or scope_of(each) is None]
     parts = [vars(module).get(name) for module in whole for name in wanted & vars(module).keys()]
-    # During the first execution of a module of a mod its package does not have it as an attribute
-    # yet.
+    # A package has a module as an attribute only after its first execution.
     packages = [name for name, each in found.items() if "__path__" in vars(each) and scope_of(each) is not None]
     parts += [sys.modules.get(f"{package}.{name}") for package in packages for name in wanted]
     return frozenset(found).union(
@@ -78,8 +75,7 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
 
 
 def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
-    """Return the places of other modules than `but`, its own, that code with these names may
-    change.
+    """Return the places outside `but`, its own module, that code with these names may change.
 
     `walked` remembers which modules of mods have been looked through; negative, with their
     attributes.
@@ -181,8 +177,7 @@ _ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType}
 
 
 def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> Iterator[Place]:
-    """Return the tables that a module of mods holds, directly or in its objects and functions; a
-    bounded number.
+    """Return the tables, up to a bound, that a module of mods, its objects or functions hold.
 
     With `attributes` also those of itself, of its classes and of its objects: for many modules that
     takes long.

@@ -1,5 +1,4 @@
-"""The names of lines: the module names of a version beside a mod, and the meaning of plain names in
-it.
+"""The names of lines: modules of a version beside a mod, and what plain names mean in it.
 
 A line of `mods.wiki` is `mods.wiki@2`, with its modules below that (`mods.wiki@2.pages`). Its code
 is written as that of any mod and says `mods.wiki.pages`, by which it means its own module. Relative

@@ -1,5 +1,4 @@
-"""Finds the module of a mod without importing anything, and the class in a module that was
-imported.
+"""Finds the module of a mod without importing it, and the class in an imported one.
 
 The allow list and the place of a file are checked here, before any of its code, or its parent
 package's code, runs.
@@ -86,8 +85,7 @@ def locate_line(line: str, folder: Path, roots: Roots) -> Located:
 
 
 def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
-    """Return the class of a mod: of those that the mod's own code defines, the conventional name or
-    the only one.
+    """Return the class of a mod: that of the conventional name, or the only one of its own code.
 
     Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`. Base
     classes of other classes of the module do not count, nor do abstract ones. Raises NoModClass,
@@ -119,8 +117,7 @@ def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
 
     def is_own(value: Any) -> bool:
         return (
-            # By its type: an object that stands for another may do anything when it is asked for
-            # its class.
+            # By its type: a stand-in object may do anything when it is asked for its class.
             raw.derives(type(value), type)
             and issubclass(value, BaseMod)
             and not inspect.isabstract(value)
@@ -195,8 +192,7 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
         for folder in sys.path:
             _forget_listing(folder)
     try:
-        # A top-level name has no parent package that could be run; this call knows editable
-        # installs.
+        # A top-level name has no parent that could run; this call knows editable installs.
         return importlib.util.find_spec(part) or found
     except ValueError:
         return found

@@ -1,5 +1,4 @@
-"""The watched modules that are loaded: sets of them, each module with everything that it was made
-from.
+"""The watched modules that are loaded, in sets, each with all that it was made from.
 
 A `ModuleSet` is immutable: a generation runs on the set that it was built in, and its code goes on
 importing from that set after its successor has taken its place. Python's table, `sys.modules`,
@@ -99,8 +98,7 @@ class Loaded:
 
     @property
     def imports(self) -> frozenset[str]:
-        """The imports that its source names, read at the first request, and those that ran beside
-        these.
+        """The imports that its source names, read on demand, and those that ran beside these.
 
         Reading takes as long as executing many a module, and is not needed before the module
         serves.

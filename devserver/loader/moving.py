@@ -1,5 +1,4 @@
-"""Moves the references of a state from replaced code to its successors, and can restore everything
-until commit.
+"""Moves a state's references from replaced code to its successors; undoable until commit.
 
 Objects are treated as pickle treats them: classes, functions, modules and enum members by name,
 instances by their class. Instances stay the same objects and change their class; if their layout
@@ -193,8 +192,7 @@ class StateMove:
         self.walk.give_back()
 
     def remembered(self) -> Remembered | None:
-        """Return the contents before the move, in the objects after it; None if they cannot be told
-        exactly.
+        """Return the contents before the move, in the objects after it; None if not exactly.
 
         That is so for a state which is too large, or in which objects were replaced.
         """

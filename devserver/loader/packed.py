@@ -1,5 +1,4 @@
-"""Imports the mods of a package in a process of its own, to see that they load with nothing but the
-package.
+"""Imports a package's mods in a process of its own: do they load with the package alone?
 
 The process prints one JSON object: for each mod its number of handlers or its error, and the
 distributions of each top name here.
@@ -24,8 +23,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The results of importing the mods of a package: handlers by mod, a sentence for each that
-    fails.
+    """The results of importing a package's mods: handlers by mod, a sentence for a failure.
 
     `missing` are top names that are not installed here. `distributions` says for a top name which
     ones bring it.

@@ -481,8 +481,7 @@ def on_main_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def signals_from_anywhere() -> Iterator[None]:
-    """Let `signal.signal` work on any thread meanwhile, as in a program that imports its modules
-    itself."""
+    """Let `signal.signal` work on any thread, as where a program imports its modules."""
     global _guests
     with _guests_lock:
         _guests += 1

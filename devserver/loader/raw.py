@@ -99,8 +99,7 @@ def slots_in(thing: object) -> Iterator[tuple[str, Any]]:
 
 
 def set_attribute(thing: object, name: str, value: object) -> None:
-    """Set an attribute past any `__setattr__`; nothing if an instance of this class has no place
-    for it."""
+    """Set an attribute past any `__setattr__`; nothing if the class has no place for it."""
     for found, member in slots_of(type(thing)):
         if found == name:
             member.__set__(thing, value)

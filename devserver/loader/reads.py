@@ -66,8 +66,7 @@ class DataReads:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Note every file that is opened for reading in this context, and what it starts, until the
-        block ends."""
+        """Note the files that are read here, and by what is started here, until the block ends."""
         with record_into(self._note):
             yield
 

@@ -48,8 +48,7 @@ class Names(Protocol):
 
 
 class Scope:
-    """The imports of one module object: from Python's table, or from its own set after the module
-    was replaced.
+    """The imports of one module object: from Python's table or, once replaced, its own set.
 
     `names` knows the names of modules of mods; `started` notes what its code starts on threads of
     its own; `line` is the line that the module belongs to, if any.
@@ -93,8 +92,7 @@ class Scope:
                 return module
             if pause is None or not _is_new(absolute, fromlist or ()):
                 return _real_import(name, globals, locals, fromlist or (), level)
-            # Changes of the process by a library at its first import are the library's, not the
-            # mod's.
+            # Changes by a library at its first import are the library's, not the mod's.
             with pause():
                 return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_set(own, absolute, tuple(fromlist or ()))
@@ -226,8 +224,7 @@ def _is_new(name: str, fromlist: Sequence[str]) -> bool:
 
 
 def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
-    """Import the replaced module x, where `from package import x` would find its successor as an
-    attribute.
+    """Import the replaced module x where `from package import x` would find its successor.
 
     A package that runs on has its modules as attributes until their successors are imported.
     """
@@ -242,8 +239,7 @@ def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
 
 
 def _show_fresh(name: str) -> None:
-    """Let a package have the fresh module of that name during its execution, instead of the
-    replaced one.
+    """Let a package have the fresh module of that name while it executes.
 
     Python sets the attribute when a module is complete. Of modules that import each other one would
     find the other's predecessor until then, and keep it.

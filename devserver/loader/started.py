@@ -1,5 +1,4 @@
-"""Threads, processes and sockets that the code of mods starts and does not end, noted with their
-line.
+"""Threads, processes and sockets that mods' code starts and does not end, with the line.
 
 Daemon threads that run code of mods get a SystemExit, and timers are cancelled; other threads of
 mods, processes and bound sockets are named.
@@ -134,8 +133,7 @@ def take_out(things: Collection[Any]) -> list[TakenOut]:
 
 
 def interrupt(thread: int, reason: type[BaseException]) -> None:
-    """Raise `reason` at the next Python instruction of a thread (Python/C API,
-    PyThreadState_SetAsyncExc).
+    """Raise `reason` at a thread's next Python instruction (PyThreadState_SetAsyncExc).
 
     Code that waits in C (a sleep, a read without a timeout) is interrupted when it returns to
     Python.

@@ -27,8 +27,7 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._packages = frozenset(packages)
 
     def install(self) -> None:
-        """Answer from now on. A module of one of these names that was imported before is
-        forgotten."""
+        """Answer from now on, and forget modules of these names that were imported before."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             for name in self._modules:
@@ -80,8 +79,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def is_installed(package: str) -> bool:
-    """Return whether Python itself would find a top-level package; a folder without `__init__.py`
-    does not count.
+    """Return whether Python would find a top-level package; a bare folder does not count.
 
     Imports nothing.
     """

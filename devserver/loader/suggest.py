@@ -1,5 +1,4 @@
-"""Suggestions for a mod that is not found: a folder of the workspace, or a mod that openagents
-brings.
+"""Suggestions for a mod that is not found: of the workspace, or brought by openagents.
 
 Looks at folders alone; imports nothing.
 """

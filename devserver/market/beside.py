@@ -37,8 +37,7 @@ class Search:
 
 
 def lines_of(wants: Wants, old: Lock, upgrade: Collection[str] | None, search: Search) -> tuple[LockedLine, ...]:
-    """Return the versions beside mods, each in the locked version where that suits, else the newest that
-    does.
+    """Return the versions beside mods: the locked one where it suits, else the newest that does.
 
     `upgrade` names distributions that may move; None: all of them. Raises NotBeside, UvFailed,
     UvMissing, BadLock, and what reading a wheel raises.

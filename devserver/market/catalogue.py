@@ -45,8 +45,7 @@ class _Strict(BaseModel):
 
 
 class Release(_Strict):
-    """One version of a mod. `yanked` and `blocked` hold the reason; a yanked one is not
-    chosen.
+    """One version of a mod. `yanked` and `blocked`: the reason; a yanked one is not chosen.
 
     `touches` maps a kind of touch to its targets, with places, as `Review.touched` returns it.
     """
@@ -135,8 +134,7 @@ class Found:
 
 
 def read_catalogue(data: bytes, where: Path | str, *, named: str = "", age: float | None = None) -> Catalogue:
-    """Read a catalogue from the bytes of its file; `where` is the place of its files. Raises
-    BadCatalogue.
+    """Read a catalogue from its bytes; `where` is the place of its files. Raises BadCatalogue.
 
     `named` is its name here, if that is not its own.
     """
@@ -192,8 +190,7 @@ def _no_number(text: str) -> Any:
 
 
 def search(catalogues: Sequence[Catalogue], words: str = "") -> tuple[Found, ...]:
-    """Return the mods in which every word occurs, best first: by name (short ones first), then by
-    their descriptions.
+    """Return the mods with every word, best first: in short names, in names, in descriptions.
 
     A name in several catalogues is that of the first.
     """
@@ -238,8 +235,7 @@ def _places(found: Found) -> tuple[str, ...]:
 
 
 def near_names(name: str, known: Collection[str]) -> tuple[str, ...]:
-    """Return the known names that `name` could be mistaken for, the closest first: at most two
-    letters apart.
+    """Return known names that `name` may be mistaken for, closest first: at most two letters apart.
 
     Also those that are the same without `-`, `_` and `.`, which indexes distinguish. A name of less
     than five letters may differ by one. The name itself is not among them.

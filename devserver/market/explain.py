@@ -1,5 +1,4 @@
-"""Explains why no set of packages fits, as sentences with both sides: read from the derivation that
-uv prints.
+"""Explains why no set of packages fits, with both sides: read from what uv prints.
 
 Reads only known forms. Any other derivation is shown as uv writes it.
 """
@@ -45,8 +44,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Why nothing fits. `sides` are two or more that want one package differently, else `sentence`
-    says it all.
+    """Why nothing fits: `sides` that want one package differently, or a `sentence`.
 
     Without either, the derivation had an unknown form; `raw` is always uv's own text.
     """

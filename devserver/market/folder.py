@@ -1,5 +1,4 @@
-"""`.oa-dev/env/<digest>/`: the packages of one lock. Built beside, renamed when whole, never
-changed afterwards.
+"""`.oa-dev/env/<digest>/`: a lock's packages. Built beside, renamed when whole, then unchanged.
 
 Each folder has a record that says which lock it is of, so that a start opens one small file and
 starts no program.
@@ -123,8 +122,7 @@ def hash_of(data: bytes) -> str:
 
 
 def find_installed(workspace: Path, data: bytes) -> Installed:
-    """Return the packages of the lock in these bytes: by the records beside the packages, which is
-    quick.
+    """Return the packages of the lock in these bytes, quickly: by the records beside them.
 
     Raises NotInstalled, with the problem of the lock if that is the reason.
     """
@@ -277,8 +275,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
-    """Make the folder of a lock, unless it exists: `fill` is given a new folder, which then gets
-    its name.
+    """Make the folder of a lock, unless it exists: `fill` gets a new one, which is then renamed.
 
     It counts once it is noted (`write_record`). A failure leaves nothing behind.
     """

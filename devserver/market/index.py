@@ -1,5 +1,4 @@
-"""Makes the catalogue of a folder of wheels: each mod, its answers, needs and touches, read from
-the wheels alone.
+"""Makes the catalogue of a folder of wheels: mods, answers, needs, touches, read from these.
 
 What people wrote into it stays: yanked or blocked versions with their reasons, the successors of
 mods, and the dates of releases.

@@ -1,5 +1,4 @@
-"""`pylock.oa-dev.toml`: everything from outside the workspace, with its hashes. Nothing else is
-loaded.
+"""`pylock.oa-dev.toml`: all from outside the workspace, with hashes. Nothing else is loaded.
 
 A lock of PEP 751, written by uv, with one table of our own. Read with `packaging.pylock`, which is
 slow to import: the server reads the short record beside the packages instead (`folder`).

@@ -37,8 +37,7 @@ class BadManifest(ModFault):
 
 
 def declared_in(entry: Path, data: bytes) -> Declarations:
-    """Return the declarations of the mod with the source `data` at `entry`, completed by the files
-    beside it.
+    """Return what the mod with the source `data` at `entry` declares, with the files beside it.
 
     Raises SyntaxError for a source that cannot be read, and BadManifest.
     """

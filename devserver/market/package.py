@@ -1,5 +1,4 @@
-"""Reads a package as data, from a wheel or from its folder of sources: its files, and its own
-description.
+"""Reads a package as data, a wheel or a folder of sources: its files and its description.
 
 Nothing of it is extracted, imported or executed. A wheel that breaks one of the rules for archives
 is refused by that rule, before any other reader sees it. `review` reads its sources.
@@ -160,8 +159,7 @@ def read_folder(folder: Path) -> Package:
 
 
 def installed_package(folder: Path, name: str) -> Package:
-    """Read an installed package in a folder of packages, by the list of its files. Raises
-    PackageRefused.
+    """Read an installed package in a folder, by its list of files. Raises PackageRefused.
 
     Files that it installs elsewhere, as scripts, are left out; what its wheel was is not known here.
     """

@@ -1,5 +1,4 @@
-"""The places of catalogues: folders, addresses, and the built-in one. The first that has a name
-wins.
+"""The places of catalogues: folders, addresses, the built-in one. The first with a name wins.
 
 An address is asked only if a person's command says so (`Ask.FETCH`), by https or on this machine,
 within seconds and two MiB. The answer is kept with its date (`~/.cache/oa-dev/`), and its age is
@@ -152,8 +151,7 @@ def fetched_wheel(catalogue: str, file: str) -> bytes:
 
 
 def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES, accept: str = "application/json") -> bytes:
-    """Fetch a catalogue, or another file of at most so many bytes. Raises BadCatalogue with the
-    problem."""
+    """Fetch a catalogue, or a file of at most so many bytes. Raises BadCatalogue."""
     name, began = shown(url), time.monotonic()
     _refuse_open(url, name)
     request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "oa-dev"})

@@ -1,5 +1,4 @@
-"""Requirements between mods: a mod's path and a range of versions of PEP 440, and the order to load
-in.
+"""Requirements between mods: a path and a range of PEP 440; and the order to load in.
 
 `packaging` does the work. It is imported with the first range that is read: most mods state none.
 """
@@ -58,8 +57,7 @@ def _contains(range_: str, version: str) -> bool:
 # The same texts are read with every plan, and a network may have thousands.
 @lru_cache(maxsize=16384)
 def parse_requirement(text: str) -> Requirement:
-    """Read the requirement of a text such as "mods.wiki>=1,<2": a mod, or a mod and a range of
-    versions.
+    """Read a requirement such as "mods.wiki>=1,<2": a mod, perhaps with a range of versions.
 
     Raises ValueError, with the rule, for any other text.
     """
@@ -78,8 +76,7 @@ def _is_spaced_well(text: str) -> bool:
 def load_order(
     mods: Mapping[str, Collection[str]], optional: Mapping[str, Collection[str]] | None = None
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return the order to load mods in, and the cycles among them; `mods` maps a mod's path to its
-    requirements.
+    """Return the order to load mods in, and the cycles; `mods` maps paths to requirements.
 
     Each mod comes after those of `mods` that it needs, and after those that it works with
     (`optional`) unless that makes a circle; otherwise in its place. A cycle is named in the order

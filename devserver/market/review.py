@@ -1,5 +1,4 @@
-"""Reads the answers, needs and touches of a mod from elsewhere in its source, before any of it has
-run.
+"""Reads the answers, needs and touches of a mod from elsewhere in its source: none of it runs.
 
 A reading, not a proof: code can hide what it does. It names what an honest author has written, with
 file and line, and what is new in an update. Nothing is imported or executed; texts are at most 200
@@ -78,8 +77,7 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """The effects of a package, as its sources show them. `files` are those that it installs,
-    `lines` of Python.
+    """The effects of a package, by its sources. `files`: that it installs; `lines` of Python.
 
     `answers`: the events that it handles; `by_text`: the calls that a second version of it cannot
     serve.

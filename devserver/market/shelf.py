@@ -1,5 +1,4 @@
-"""The available mods, as a running network knows them: for agents, for the page and for embedders.
-Asks no address.
+"""The available mods, as a network knows them, for agents, page and embedders. Offline.
 
 Catalogues are read in a thread of their own, at most every few seconds: an agent may ask as often
 as it likes.

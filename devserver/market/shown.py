@@ -1,5 +1,4 @@
-"""The facts about an available mod, as plain values: the same for people, programs, agents and the
-page.
+"""The facts about an available mod as plain values, the same for people and programs.
 
 If its wheel is at hand, they come from the wheel itself, and the catalogue is checked against it.
 """
@@ -50,8 +49,7 @@ def find_listed(catalogues: Sequence[Catalogue], name: str) -> Found:
 
 
 def wheel_data(found: Found, version: str) -> tuple[bytes, str]:
-    """Return the bytes of a wheel, and its file name: from its folder, by building it, or from its
-    address.
+    """Return the bytes of a wheel and its file name: from its folder, a build, or its address.
 
     Raises BadCatalogue if it is not at hand or differs from its listing, and as `build_built_in`.
     """

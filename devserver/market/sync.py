@@ -1,5 +1,4 @@
-"""From wants to locked and installed packages: resolve, install beside, review, then swap files at
-once.
+"""From wants to locked and installed packages: resolve, install, review, then swap files.
 
 Decides nothing about what runs: it changes the lock, network.yaml and `.oa-dev/env`, and a running
 server follows the files. A failure or refusal leaves all of them unchanged.
@@ -173,8 +172,7 @@ def resolve(
     now: bool = False,
     new_publisher: bool = False,
 ) -> Resolved:
-    """Find the packages that fit all wants. Locked ones stay, except for `upgrade`, or
-    `everything`.
+    """Find the packages that fit all wants. Locked ones stay, but for `upgrade` or `everything`.
 
     `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
     the cooldown, `new_publisher` those of another publisher than the locked ones. Raises
@@ -218,8 +216,7 @@ def resolve(
 
 
 def _resolve(asked: uv.Resolution, wants: Wants) -> None:
-    """Resolve; again without dates of releases if an index has none, and from fetched packages if
-    none answers.
+    """Resolve; again without dates if an index has none, and from fetched packages if none answers.
 
     Raises UvFailed, of the first attempt if the others fail for want of a network.
     """
@@ -229,8 +226,7 @@ def _resolve(asked: uv.Resolution, wants: Wants) -> None:
     except uv.UvFailed as failed:
         first = failed
     if _NO_DATE in first.said:
-        # A person has listed these indexes; uv would take nothing of those without dates of
-        # releases.
+        # A person has listed these indexes; without dates uv would take nothing of them.
         settings = asked.folder / "uv.toml"
         settings.write_text(wants.settings(asked.folder.parents[1], dated=False), encoding="utf-8")
         uv.resolve(asked)
@@ -458,8 +454,7 @@ def _read_local(found: Resolved) -> None:
 
 
 def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool = False) -> list[Path]:
-    """Restore the sources of mods that were changed where they are installed; return them. Raises
-    UvFailed, OSError.
+    """Restore installed sources that were changed; return them. Raises UvFailed, OSError.
 
     They are installed once more beside, and copied file by file: a running server sees each as
     saved.
@@ -538,8 +533,7 @@ def write_lock(ready: Ready, files: Files) -> None:
 
 
 def vendor(lock: Lock, into: Path, fetch: Callable[[str], bytes], files: Files) -> list[Path]:
-    """Copy every locked wheel of this platform into a folder index, so that a clone needs no other
-    index.
+    """Copy every locked wheel of this platform into a folder index, all that a clone needs.
 
     Raises OtherContents for a file that differs from the lock. Resolve again afterwards.
     """

@@ -1,5 +1,4 @@
-"""The needs of network.yaml and the mods of the workspace for other people's code, as texts that uv
-resolves.
+"""What network.yaml and mods of the workspace need of other people's code, as texts for uv.
 
 One resolution for everything: network.yaml is a virtual project, and each mod of the workspace,
 each further version of a mod and oa-dev itself is a virtual package in it: conflicts are named by
@@ -72,8 +71,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """Everything that is resolved together. `server` are the packages of oa-dev itself, which
-    cannot move.
+    """Everything that is resolved together. `server`: the packages of oa-dev, which cannot move.
 
     `indexes` are as network.yaml names them, `packages` whether Python's own comes last, `cooldown`
     the least age in seconds of a release of a remote index.
@@ -162,8 +160,7 @@ class Wants:
                 raise BadWants(f"{each.who} and {other} cannot be told apart: rename one of them")
 
     def settings(self, workspace: Path, *, dated: bool = True) -> str:
-        """Return the indexes in order, for uv: the first that has a name wins, also for the needs
-        of others.
+        """Return the indexes in order, for uv: the first with a name wins, for needs of others too.
 
         `dated` false takes releases of the listed indexes without dates.
         """

@@ -108,8 +108,7 @@ class UndoAsked:
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """A change on disk cannot be applied in place, for these reasons; or a person asks for a
-    restart.
+    """A change on disk cannot be applied in place, for these reasons; or a person asks for a restart.
 
     `by_person`: a key, a command or the page asks, which no policy refuses.
     """

@@ -1,5 +1,4 @@
-"""Facts: what happened, told to a person on a terminal, to a program as JSON lines, to a caller as
-an answer.
+"""Facts: what happened, told to people on a terminal, to programs as JSON lines, to callers.
 
 `ui` decides how they look.
 """
@@ -30,8 +29,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """An object that keeps replaced code alive, in words that a person knows, and the line that put
-    it there.
+    """An object that keeps replaced code alive, in people's words, and the line that put it there.
 
     `what` continues "old code of mods.chat v3 is held by …": `the task "poll"`, `state key
     "queue"`.
@@ -217,8 +215,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message for a person that is not an error of a mod. `calm`: it answers a question and asks
-    for nothing.
+    """A message for a person, not an error of a mod. `calm`: it answers and asks for nothing.
 
     `mended`: the mods whose saved code had failed and matches what runs again.
     """

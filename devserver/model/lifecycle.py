@@ -1,5 +1,4 @@
-"""The life of a mod as tables: the phases of a reload and what undoes each, the ways to hand over,
-the limits.
+"""The life of a mod as tables: phases of a reload with their undos, ways to hand over, limits.
 
 `reload/apply` runs the tables; nothing here has an effect.
 """

@@ -79,8 +79,7 @@ def normal(name: str) -> str:
 
 
 def is_range(text: str) -> bool:
-    """Return whether a text is a range of versions of PEP 440 (`>=1.2,<2`). The empty text allows
-    all.
+    """Return whether a text is a range of versions of PEP 440 (`>=1.2,<2`); the empty text is.
 
     `packaging` is imported with the first range that is read: most mods and most lists state none.
     """

@@ -58,8 +58,7 @@ class Raised(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """The effects of one run of an event. All but `at`, `took_us`, `printed` and `notes` is
-    compared.
+    """The effects of one run of an event; `at`, `took_us`, `printed` and `notes` are not compared.
 
     `way`: the mods that were asked, each with passed, answered or raised. `told`: names of events
     by the agents that got them. `refused`: what the sandbox did not let the mods do. `at`: when it

@@ -121,8 +121,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole decision: groups in the order of their execution, holds, settings that are not
-    applied.
+    """The whole decision: groups in order of execution, holds, settings that are not applied.
 
     `order`: the order of mods afterwards, if it changes; `changed`: the sources that caused the
     plan.

@@ -70,8 +70,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A version beside the main line. `code`: the path of its code if that is another one than the
-    main line's.
+    """A version beside the main line. `code`: the path of its code if not the main line's.
 
     Without `code` it runs the main line's own source: saves go to this line then, and the main line
     stays as loaded. The code of a version from an index is the line's own name (`wiki_extras@2`),

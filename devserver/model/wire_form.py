@@ -20,8 +20,7 @@ from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Step
 
 if TYPE_CHECKING:
-    # Only types: at run time a form is a dictionary, and most commands do not need the import of
-    # `forms`.
+    # At run time a form is a dictionary: most commands do not need the import of `forms`.
     from devserver.model import forms
 
 _OPEN = "open to other machines, unencrypted: anyone on the way can read and change what agents send"

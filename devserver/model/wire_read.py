@@ -1,5 +1,4 @@
-"""Facts out of their JSON: the answers of a server, as a command reads them. The reverse of
-`wire_form`.
+"""Facts out of their JSON, as a command reads a server's answers: the reverse of `wire_form`.
 
 Every function raises ValueError, KeyError or TypeError for values in another form.
 """

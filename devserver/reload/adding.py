@@ -1,5 +1,4 @@
-"""Brings a mod that a catalogue lists into the running network, for this run alone: no file that
-people write changes.
+"""Brings a mod of a catalogue into the network for this run: no file of people changes.
 
 A person has read what it does: what is brought has the digest that was shown. Its packages are
 resolved with all else that is locked, and lie in a folder of their own below `.oa-dev/env`.

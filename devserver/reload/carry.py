@@ -1,5 +1,4 @@
-"""The state of mods on its way into another process: packed by the old one, unpacked by the new
-one.
+"""The state of mods on its way into another process: packed by the old, unpacked by the new.
 
 Packed as pickle does: values, and instances of a mod's classes by name, so that they come back as
 instances of the code that the new process has loaded. Keys that cannot be packed are named. The
@@ -39,8 +38,7 @@ class PackedState:
 
 
 async def pack_state(generation: Generation, limit: float) -> PackedState:
-    """Pack the state of a mod that runs. Call it where mods run; `limit`: seconds for
-    `capture_state()`."""
+    """Pack a running mod's state, where mods run; `limit`: seconds for `capture_state()`."""
     instance, lost = generation.instance, []
     captured = None
     capture = getattr(instance, "capture_state", None)

@@ -1,5 +1,4 @@
-"""Reads the declarations of mods in their sources: the mods and packages that they need, and their
-imports.
+"""Reads what mods declare in their sources: needed mods and packages, and imports.
 
 Executes nothing.
 """

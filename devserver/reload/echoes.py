@@ -1,5 +1,4 @@
-"""Ends reloads that only bring about the next one: a process that a mod starts writes a file that
-the mod reads.
+"""Ends reloads that bring about the next: a mod's process writes a file that the mod reads.
 
 Python shows what this process writes, and that counts as data of the mod; who wrote a file
 elsewhere it does not show. So the same change is applied a few times, then held, and told with the

@@ -1,5 +1,4 @@
-"""The owner of the reload stream: takes triggers one by one, asks for a plan, has it carried out,
-tells the results.
+"""The owner of the reload stream: takes triggers in turn, has them planned and carried out, tells.
 
 The only place that changes what runs. `plan` decides, `apply` carries out; here is the queue
 between them, and the memory of attempts.
@@ -168,8 +167,7 @@ class Engine:
         self.worker = Worker("oa-dev build")
         self._loop = asyncio.get_running_loop()
         self._queue = asyncio.Queue()
-        # Empty context: work started by a trigger must not count as part of the handler call that
-        # submitted it.
+        # Empty context: work for a trigger is no part of the call that submitted it.
         self._worker = self._loop.create_task(self._work(self._queue), context=contextvars.Context())
 
     async def stop(self) -> None:
@@ -270,8 +268,7 @@ class Engine:
             trigger, done = await queue.get()
             await self._open.wait()
             if isinstance(trigger, RestartAsked) and (others := _without_restarts(queue)):
-                # Last of all: earlier requests are carried out by this process, not by the next
-                # image.
+                # Last of all: this process carries out earlier requests, not the next image.
                 for each in (*others, (trigger, done)):
                     queue.put_nowait(each)
                     queue.task_done()
@@ -282,8 +279,7 @@ class Engine:
                 done.cancel()
                 raise
             except Exception as error:
-                # A fault of ours must not end the stream: the caller gets it, the other triggers go
-                # on.
+                # A fault of ours goes to the caller and does not end the stream.
                 if not done.done():
                     done.set_exception(error)
             else:

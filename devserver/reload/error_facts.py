@@ -31,8 +31,7 @@ IsOwn = Callable[[str], bool]
 
 
 def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str] = str) -> ErrorFacts:
-    """Return an exception as people need it: its kind, message, the place in their own code, and
-    the whole trace.
+    """Return an exception for people: kind, message, the place in their own code, the trace.
 
     Arguments: `is_own` says which files are the author's; `shown` how a file's path is shown.
     """

@@ -1,5 +1,4 @@
-"""Checks declarations of mods after their code was executed: versions and needs that only code
-computes.
+"""Checks what only executed code declares: versions and needs that it computes.
 
 A plan reads literals. The check comes before any change of live mods.
 """
@@ -19,8 +18,7 @@ from devserver.sources.files import read_bytes
 
 
 def check_needs(candidate: Candidate, group: Sequence[Candidate], registry: Registry) -> None:
-    """Raise NeedUnmet if a mod needs one that does not run, or its version does not suit another
-    one.
+    """Raise NeedUnmet if a needed mod does not run, or a version does not suit.
 
     `group` comes together, `registry` has what runs. Needs of the former generation are not
     checked: a person may have forced these.

@@ -40,8 +40,7 @@ MOST_NAMED = 5
 
 
 class Belongings:
-    """The tasks, threads, processes and sockets that a state holds, which outlive the generation
-    that began them.
+    """The tasks, threads, processes and sockets in a state, which outlive their generation.
 
     They leave `old` with the hand-over, come `back` on a rollback, and end with the generation that
     they `join`.
@@ -250,8 +249,7 @@ def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], Non
 
     def become(cls: type[BaseMod]) -> None:
         instance.__class__ = cls
-        # Replace handlers that were registered as methods of the instance by those of its new
-        # class.
+        # Handlers that were registered as methods are those of the new class now.
         for place, (patterns, handler) in enumerate(instance._registered):
             if getattr(handler, "__self__", None) is instance:
                 instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))

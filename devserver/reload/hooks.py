@@ -158,8 +158,7 @@ def check_requires(mod_class: type[BaseMod]) -> None:
 async def initialize(
     generation: Generation, limit: float, is_source: Callable[[Path], bool], also: Iterable[Path] = ()
 ) -> None:
-    """Start an instance: its `initialize()`, its handlers, and the files that it read (those that
-    are `is_source`).
+    """Start an instance: its `initialize()`, its handlers, the files it read (`is_source`).
 
     `also`: files that it is made from, whether it reads them or not. Raises HookFailed when it
     returns False, takes longer than `limit` seconds, or asks the process to end; otherwise its own
@@ -231,8 +230,7 @@ def matching(folder: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
-    """End an instance: its `shutdown()`, its calls on close, its tasks, and all else that it
-    installed.
+    """End an instance: its `shutdown()`, its calls on close, its tasks, all it installed.
 
     Returns every failure; `generation.left_behind` has what is still there.
     """
@@ -379,8 +377,7 @@ async def _ends(task: asyncio.Future[Any], seconds: float) -> bool:
     """Wait for a task; return whether it ended in time."""
     woken = asyncio.Event()
     task.add_done_callback(lambda _: woken.set())
-    # A loop keeps cancelled timers, with their context, until they are due: ours would keep the
-    # whole generation.
+    # A loop keeps a cancelled timer with its context until it is due, and so a generation.
     timer = asyncio.get_running_loop().call_later(seconds, woken.set, context=contextvars.Context())
     try:
         await woken.wait()

@@ -1,5 +1,4 @@
-"""The memory of the reload stream: what runs, what it was made from, what differs on disk, and
-failed attempts.
+"""The memory of the reload stream: what runs, its sources, the differing, failed attempts.
 
 Gathers the situation that a decision depends on, and remembers the result. Decides nothing.
 """
@@ -275,8 +274,7 @@ class Knowledge:
         return ""
 
     def undo(self, plan: Plan) -> Found | None:
-        """Note the sources on disk that a plan goes back from: they are not served again on their
-        own.
+        """Note the sources on disk that a plan goes back from: only a save serves them again.
 
         If the former sources lie among other packages, these are used from now on; returns the ones
         used until then.
@@ -350,8 +348,7 @@ class Knowledge:
                 self._reads = -1, {}
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
-        """Take a new network.yaml, without settings that need a restart; return notices of its
-        effects."""
+        """Take a new network.yaml, but for settings that need a restart; return notices."""
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config, before = without_settings(config, self.config), self.specs
         self.specs = self.config.by_module
@@ -474,8 +471,7 @@ class Knowledge:
         packages: tuple[str, ...] = (),
         came_with: str = "",
     ) -> None:
-        """Note an attempt with all places that it searched, found or not, and those of the mods
-        that it needs.
+        """Note an attempt with all places that it, and the mods that it needs, searched.
 
         An attempt on a mod that a later trigger does not ask for is not noted.
         """
@@ -559,8 +555,7 @@ class Knowledge:
         ]
 
     def goes_on(self, outcome: Outcome, touched: Sources) -> None:
-        """Note a mod that goes on with its code of before a restart, because the one on disk fails; `touched`, what
-        that depends on."""
+        """Note a mod that keeps its code of before a restart: that on disk, of `touched`, fails."""
         self._differing.update({path: digest for path, digest in touched.items() if path in self._modules.digests})
         self._forget_same()
         self._note_failed(outcome.mod_path, outcome, touched=touched)

@@ -39,8 +39,7 @@ class Locator:
         """The folders of the packages that mods lie in, found once for all steps of a plan."""
 
     def begin_plan(self, *, obey: bool) -> None:
-        """Begin with the steps of a plan, which may bring any mod, or only those that network.yaml and the
-        lock allow (`obey`)."""
+        """Begin a plan, which brings any mod or (`obey`) those that network.yaml and lock allow."""
         self._packages.clear()
         self._allow_list = (*allow_list(self._knowledge.config), *self._environment.mods) if obey else None
 

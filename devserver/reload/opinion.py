@@ -1,5 +1,4 @@
-"""A second opinion on a failed reload: whether the code is at fault, or this process, which has run
-other code before.
+"""A second opinion on a failed reload: is the code at fault, or what this process ran before?
 
 A fresh process is asked (the server owns processes). If it loads the code that failed here, a
 restart in place applies it.
@@ -57,8 +56,7 @@ class SecondOpinion:
         live = [each for each in self._registry.live if each.mod_id in names]
         states = await self._home.run(self._restarts.pack, live, limits.initialize)
         wanted = {module_of(each.path): dict(each.config) for each in self._knowledge.config.enabled_mods}
-        # As a fresh start would load them: with the configuration of network.yaml, not that of the
-        # failed reload.
+        # As a fresh start would load them: with network.yaml's configuration, not the failed one.
         states = {path: replace(each, config=wanted.get(path, each.config)) for path, each in states.items()}
         # Both at once: where the save is brought by a restart, agents wait for neither.
         self._restarts.foresee(frozenset(map(module_of, states)))

@@ -1,5 +1,4 @@
-"""Restarts in place, as the engine knows them: why one is needed and waits, and what an earlier
-image has left.
+"""Restarts in place, as the engine knows them: why one is needed, and what the last image left.
 
 `plan/restart` decides on a restart and the server, which alone owns the process, does it. Here is
 the rest: the reasons that wait, the states that are packed before, and the states that arrive
@@ -135,8 +134,7 @@ class Restarting:
         *,
         brought: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Arrival]:
-        """Pack everything of mods that the next image needs. Call it where mods run, when no
-        handler runs.
+        """Pack what the next image needs of mods. Call it where mods run, with no handler at work.
 
         `sources`: by mod (id) and module, what it was made from. `brought`: by mod (plain path) the
         folder of packages that it was brought with for this run.

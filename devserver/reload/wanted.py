@@ -1,5 +1,4 @@
-"""The wants of a workspace from outside: of network.yaml, of its mods' sources, of the lock and
-catalogues.
+"""What a workspace wants from outside, by network.yaml, sources, lock and catalogues.
 
 Reads and decides; changes nothing.
 """

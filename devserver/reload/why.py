@@ -29,8 +29,7 @@ class Why:
         self._modules = modules
 
     def of(self, name: str) -> Row:
-        """Describe a mod (id or path) or a package, as plain values; `kind` is "unknown" for
-        neither."""
+        """Describe a mod (id or path) or a package, as plain values; else `kind` is "unknown"."""
         situation = self._knowledge.as_it_runs()
         path = self._path(name, situation)
         if path is not None:
@@ -91,8 +90,7 @@ class Why:
         return "" if live is None else "automatic" if live.came_with else "listed" if live.listed else "asked"
 
     def _needed_by(self, path: str, situation: Situation) -> Iterator[Row]:
-        """Return the mods that need this one, those that run first; and those that only work with
-        it."""
+        """Return the mods that need this one, running ones first, then those that work with it."""
         others = dict.fromkeys((*(module_of(each.mod_path) for each in situation.live), *situation.declared))
         for other in others:
             said = declared(other, situation)

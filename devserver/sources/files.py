@@ -1,5 +1,4 @@
-"""Reads one file of a workspace: bounded, without blocking, and unseen by the record of files that
-mods read.
+"""Reads one file of a workspace: bounded, not blocking, unseen by the record of mods' reads.
 
 The names in a folder may be a source too: its path is that of the folder and LISTING, as in
 `mods/prompts/*`.
@@ -116,8 +115,7 @@ def is_listed(name: str) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Return whether there is not a regular file any more. A file that may not be looked at is not
-    gone."""
+    """Return whether no regular file is there any more; an unreadable one is not gone."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except PermissionError:

@@ -66,8 +66,7 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return self.dependencies(name) | {name} if name in self else frozenset()
 
     def affected(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the modules of the graph to execute again with `names`, in the order of their
-        execution.
+        """Return the modules of the graph to execute again with `names`, in that order.
 
         These are the dependents. Imported modules come before those that import them, a package
         before its modules. The members of a cycle stay together, in the order in which their import

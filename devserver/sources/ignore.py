@@ -1,5 +1,4 @@
-"""Which files are never sources, by which rule; a walk over the others; and why a save led to
-nothing.
+"""Which files are never sources, by which rule; a walk over the others; why a save did nothing.
 
 The rules are pure; `walk` reads directories and opens no file. Must not decide what a change leads
 to.
@@ -149,8 +148,7 @@ class Walk:
 
 
 def walk(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Walk:
-    """Walk the files below `root` (absolute) that no rule ignores, in the order of their paths
-    within each directory.
+    """Walk the files below `root` (absolute) that no rule ignores, by path in each directory.
 
     No file is opened. Links to directories are not followed: a link that stays below the root leads
     to directories that are visited under their own names, one that leaves it to files of others. So

@@ -253,8 +253,7 @@ _MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "C
 @reads_sources
 @lru_cache(maxsize=64)
 def read_containers(source: str | bytes) -> Mapping[str, Initial]:
-    """Return the containers that a module binds exactly once, by a statement at its top, with their
-    initial values.
+    """Return the containers that a module binds once, at its top, with their initial values.
 
     Counted are displays of literals, as in `{"a": [1]}`, but not above 128 KiB, and calls that make an empty
     container. Names that the module binds again at its top, in whatever way, are not counted, nor are those that

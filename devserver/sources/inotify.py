@@ -28,8 +28,7 @@ AT_MOST = 0.02
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
 _SELF = 0x400 | 0x800  # it was deleted, or moved
 _ONLY_DIRECTORIES = 0x1000000
-# Each write, too: a file that is still being written belongs to the same change as one that was
-# just closed.
+# Each write, too: a file that is still being written belongs to the same change.
 _WHOLE = _CLOSE_WRITE | _MOVED_TO
 _MASK = _MODIFY | _ATTRIB | _WHOLE | _MOVED_FROM | _CREATE | _DELETE | _SELF | _ONLY_DIRECTORIES
 _OVERFLOW, _IGNORED = 0x4000, 0x8000

@@ -1,5 +1,4 @@
-"""Remembers the content of each source at the last look, and tells what a new look means against
-that.
+"""Remembers the content of each source at the last look, and says what a new look means.
 
 Reads no file and has no clock: times are in seconds, and given.
 """

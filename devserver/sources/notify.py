@@ -228,8 +228,7 @@ class Notifier:
             while isinstance(changes := watcher.watch(_DEBOUNCE_MS, STEP_MS, 0, listener.stop), set):
                 listener.call(self._woken, {path for _, path in changes})
         except RuntimeError:
-            # Its events are lost and it stays broken: another one is made, and its owner looks for
-            # itself.
+            # It stays broken and its events are lost: make another, and let its owner look.
             listener.stop.wait(_AGAIN_SECONDS)
 
 
@@ -267,8 +266,7 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The directories to watch, all by their real names: of several names, notifications give only
-    one.
+    """The directories to watch, by their real names: of several names one is notified.
 
     `aliases` leads from the real names of files to the sources that have another name, through a
     link. `truncated` are the folders that hold more directories than are watched, `unreadable` the
@@ -282,8 +280,7 @@ class Ground:
 
 
 def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Ground:
-    """Find the directories where sources are and may appear: those below `folders`, and those of
-    `sources`.
+    """Find the directories where sources are or may appear: below `folders`, of `sources`.
 
     A source in a missing directory may appear with it: then the nearest existing one above counts.
     """

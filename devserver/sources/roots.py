@@ -1,5 +1,4 @@
-"""Which files on disk may be reloaded: those under a watched root, outside environments, caches and
-hidden folders.
+"""Which files may be reloaded: below a root, outside environments, caches and hidden folders.
 
 And which of them may be executed: those that other users of the machine cannot have written. Looks
 at names and at the file system; imports nothing.
@@ -136,8 +135,7 @@ class Roots:
         return bool(named) and self._is_plain(installed, real)
 
     def holds_data(self, path: Path) -> bool:
-        """Return whether `path` is a place for data that mods read: as `holds`, but links may lead
-        anywhere.
+        """Return whether `path` may be data that mods read: as `holds`, and links lead anywhere.
 
         A shared prompt is linked from outside, and Kubernetes mounts files through hidden folders.
         """
@@ -147,8 +145,7 @@ class Roots:
         return any(named.is_relative_to(root) and self._is_plain(root, named) for root in self._folders)
 
     def why_refused(self, path: Path) -> str | None:
-        """Return why a source must not be executed; None for a source that may, or that does not
-        exist.
+        """Return why a source must not be executed; None if it may, or does not exist.
 
         Refused are links that lead out of the workspace, and files that other users may have
         written: files and folders of the workspace that are world-writable, or that belong to

@@ -57,8 +57,7 @@ class Reading:
 
 
 def signature(path: Path) -> Signature | None:
-    """Return the signature of a file: it changes with every write, rename, touch and chmod. None:
-    no regular file.
+    """Return a file's signature, which every write, rename and chmod changes; None without one.
 
     Two writes within one tick of the file system's clock can have the same one.
     """
@@ -108,8 +107,7 @@ class Kept:
 
 
 def read_whole(path: Path, patience: float = PATIENCE) -> bytes | None:
-    """Read the bytes of a file when its writer is done, or after `patience` seconds; None without a
-    regular file.
+    """Read a regular file when its writer is done, or after `patience` seconds; None without one.
 
     Raises OSError as `read_bytes`.
     """
@@ -213,8 +211,7 @@ def _open_regular(path: Path) -> int | None:
 
 def _lease(handle: int) -> bool | None:
     try:
-        # A writer that comes during the lease makes the kernel signal us; SIGURG is ignored by
-        # default.
+        # A writer that comes during the lease makes the kernel send SIGURG, which is ignored.
         fcntl.fcntl(handle, _F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:

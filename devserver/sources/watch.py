@@ -370,8 +370,7 @@ class Watch:
         if changed:
             # Long work is not waited for: a save meanwhile may end it.
             await asyncio.wait({self._beside(self._guarded(self._on_change(changed, texts)))}, timeout=_REPORT)
-        # The loader reads a source once more: a save of just then may be loaded already, and gone
-        # again.
+        # The loader reads a source once more: a save of just then may be loaded and gone again.
         self._split(map(str, news))
 
     async def _git_was_busy(self) -> bool:
@@ -432,8 +431,7 @@ class Watch:
         self._said = set(gaps)
 
     def _top_folders(self, sources: Iterable[Path]) -> list[Path]:
-        """Return the folders below which mods and their helpers lie, and ours if it is a part of
-        the workspace."""
+        """Return the folders of mods and their helpers, and ours if it is in the workspace."""
         named = {Path(os.path.normpath(self._roots.workspace / each)) for each in self._folders()}
         parents = {path.parent for path in sources if path.suffix == ".py"}
         own = {self._roots.own} if self._roots.own.is_relative_to(self._roots.workspace) else set()

@@ -21,8 +21,7 @@ from devserver.reload.plan.situation import Situation
 
 
 def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
-    """Return the plan without the reloads that are impossible, each of which is held, with the
-    reason.
+    """Return the plan without impossible reloads, each of which is held, with the reason.
 
     These are mods whose own source is gone, which after a save is told once; mods whose new source
     needs a missing mod or package; and mods whose new version others refuse. Mods that share a
@@ -95,8 +94,7 @@ def _hold(mod_id: str, reason: str, situation: Situation, needs: tuple[str, ...]
 
 
 def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation) -> dict[str, str]:
-    """Return the mods that share a module with one that is held, directly or through others, each
-    with the reason.
+    """Return the mods that share a module with a held one, directly or not, and the reason.
 
     A module that is gone itself holds nothing: its importers still fail on it, and are told so.
     """

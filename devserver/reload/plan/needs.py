@@ -181,8 +181,7 @@ def _no_version(needed: Requirement, path: str, situation: Situation, brought: C
 def version_after(
     path: str, situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
 ) -> str | None:
-    """Return the version of a mod after a plan has brought and unloaded these; None if it does not
-    run then.
+    """Return a mod's version after a plan has brought and unloaded these; None: it does not run.
 
     "" if only executing the code tells: the version is checked then.
     """
@@ -217,8 +216,7 @@ def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situ
 
 
 def circle(path: str, situation: Situation) -> tuple[str, ...]:
-    """Return the mods that would need each other in a circle through this one; empty without a
-    circle.
+    """Return the mods that would need each other in a circle through this one, if any.
 
     Needs of a live mod that are met already make none: the plan never creates a circle.
     """

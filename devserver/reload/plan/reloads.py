@@ -1,5 +1,4 @@
-"""From changed modules to the mods that were made from them: which ones are reloaded, why, and
-which together.
+"""From changed modules to the mods made from them: which reload, why, and which together.
 
 Pure, as all of `plan`. The cost of one change depends on the modules that it concerns, not on the
 number of mods.
@@ -151,8 +150,7 @@ def _upwards(name: str | None, above: Mapping[str, str | None]) -> tuple[str, ..
 
 
 def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]:
-    """Return one group for mods that share changed modules or need each other: they succeed or fail
-    as one.
+    """Return groups: mods that share changed modules or need each other succeed or fail as one.
 
     A new import counts like a present one. Within a group needed mods come before those that need
     them. Groups with helpers come first: all others may import these.

@@ -44,8 +44,7 @@ def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation)
     if not situation.can_restart:
         return "an embedded network never restarts its process: restart the program"
     if situation.would_fail:
-        # A known failure is not tried, for any caller: these mods run now, and would not run
-        # afterwards.
+        # A known failure is not tried: these mods run now, and would not run afterwards.
         failing = "; ".join(f"{mod_id} ({why})" for mod_id, why in situation.would_fail.items())
         return f"some mods would not load: {failing}; mend that first"
     if situation.image_problem is not None:

@@ -1,5 +1,4 @@
-"""The configuration of mods, their order, and settings of the network: the differences, and the
-steps for them.
+"""Configurations of mods, their order, settings of the network: differences and steps.
 
 Pure, as all of `plan`.
 """
