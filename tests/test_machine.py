@@ -314,6 +314,7 @@ def test_what_runs_follows_from_what_is_on_disk() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_what_runs_follows_from_what_is_on_disk_for_long() -> None:
     """Many long sequences."""
     run(200, 50)

@@ -6,22 +6,36 @@ import hmac
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mutants import MUTATIONS, ROOT
 from workspaces import Workspace
 
 from devserver.control import page
+from devserver.errors import EventRefused
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.model.facts import Status
+from devserver.model.principal import agent_principal
 from devserver.network import grants, identity
 from devserver.network.agents import Directory
 from devserver.transports import inbound
 from devserver.transports.http import gate
 
 DIGEST = identity.secret_digest("secret")
+TICKETS = page.Tickets(lambda: None)
 GROUPS = {"team": AgentGroup("team", "hash-t")}
 GRANTING = NetworkConfig("Test", groups=GROUPS, grants={"ana": ("read",)})
+
+
+def join() -> None:
+    """Come from the network with its token, where no new agent may come in this minute."""
+    network: Any = SimpleNamespace(directory=Directory(NetworkConfig("Test")))
+    joining = inbound.Joining(network, per_minute=0, token="token")
+    with pytest.raises(EventRefused, match="more than 0 new agents"):
+        joining.register({"agent_id": "ana", "join_token": "token"}, "http", agent_principal("", ())).send(None)
+
 
 COMPARISONS: dict[str, Callable[[], object]] = {
     "an agent's secret": lambda: identity.proves("secret", DIGEST),
@@ -29,9 +43,9 @@ COMPARISONS: dict[str, Callable[[], object]] = {
     "a group's password": lambda: identity.choose_group(NetworkConfig("Test", groups=GROUPS), "hash-t", "team"),
     "a password without a group": lambda: identity.choose_group(NetworkConfig("Test", groups=GROUPS), "hash-t", None),
     "the password for a grant": lambda: grants.proves_grant(GRANTING, "ana", "hash-t"),
-    "the join token": lambda: inbound._equal("token", "token"),
+    "the join token": join,
     "the admin token": lambda: gate._proves(b"Bearer token", "token"),
-    "a ticket": lambda: page._equal("ticket", "ticket"),
+    "a ticket": lambda: TICKETS.take(TICKETS.make()),
 }
 
 
