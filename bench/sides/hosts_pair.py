@@ -71,8 +71,8 @@ async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitS
     found["look"] = min(repeat("if own.far is not None: ...", globals={"own": alone._dispatcher}, number=100_000)) / 1e5
     found["asks"] = await _rate(samples, lambda: _ask(door))
     found["asks_here"] = await _rate(samples, lambda: _ask(alone))
-    found["delivery_far"] = await each_of(samples, lambda: _tell(author, door))
-    found["delivery_here"] = await each_of(samples, lambda: _tell(alone, alone))
+    found["delivery_far"] = await _deliveries(samples, author, door)
+    found["delivery_here"] = await _deliveries(samples, alone, alone)
     for number in range(50):
         await author.register_agent(f"a{number}")
         await door.register_agent(f"d{number}")
@@ -123,13 +123,17 @@ async def send(network: AgentNetwork, to: str) -> None:
     assert answer.success, answer
 
 
-async def _tell(network: AgentNetwork, at: AgentNetwork) -> None:
-    """Until the receiver has it."""
-    agent = at.directory.agent("bob")
+async def _deliveries(samples: int, network: AgentNetwork, at: AgentNetwork) -> list[float]:
+    """Send events to bob: the seconds until bob has each. What the sender is told comes behind, and is waited for."""
+    agent, taken = at.directory.agent("bob"), []
     assert agent is not None
-    sending = asyncio.ensure_future(send(network, "agent:bob"))
-    assert await agent.outbox.take(5.0)
-    await sending
+    for _ in range(samples):
+        began = time.perf_counter()
+        sending = asyncio.ensure_future(send(network, "agent:bob"))
+        assert await agent.outbox.take(5.0)
+        taken.append(time.perf_counter() - began)
+        await sending
+    return taken
 
 
 async def _moves(author: AgentNetwork, door: AgentNetwork, times: int) -> list[float]:

@@ -164,7 +164,7 @@ class Asks:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
             replied: asyncio.Future[Reply] = loop.create_future()
-            number = self._send_ask(host, asked, partial(_settle, replied))
+            number = self._send_ask(host, asked, partial(settle, replied))
             if not number:
                 words = f"{event.event_name} has more than the {self._link.most_bytes} bytes that hosts send each other"
                 return _failed(event, "too_large", words)
@@ -377,7 +377,8 @@ def _refusal(code: str, words: str) -> EventResponse:
     return EventResponse(False, words, {"code": code})
 
 
-def _settle(replied: asyncio.Future[Reply], reply: Reply | None, error: DevServerError | None) -> None:
+def settle(replied: asyncio.Future[Reply], reply: Reply | None, error: DevServerError | None = None) -> None:
+    """Let a caller that still waits have a reply, or the reason why there is none."""
     if replied.done():
         return
     if reply is not None:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 from devserver import __version__
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
-from devserver.hosts.asks import HOLD_SECONDS, Asks, Serving
+from devserver.hosts.asks import HOLD_SECONDS, Asks, Serving, settle
 from devserver.hosts.credentials import Credentials
 from devserver.hosts.deliveries import QUEUE_BYTES, QUEUE_SECONDS, Deliveries
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, JOIN, Engine
@@ -108,7 +109,6 @@ class Host:
         if not self._wanted.is_author:
             self._code.on_change.append(self._settings_changed)
             await self._code.begin()
-        if not self._wanted.is_author:
             self.author = next((k[0] for k, row in self._hosts.rows.items() if row.values.get("author") is True), "")
         await self.plans.begin(self.author)
         await self._members.listen()
@@ -125,8 +125,7 @@ class Host:
             return wanted.url, wanted.credentials, wanted.writer
         engine = self._engine = Engine(self._folder)
         await engine.start(self._network.config.node_id)
-        writer = engine.record.credentials(CODE_WRITER)
-        return engine.url, engine.record.credentials(AUTHOR), writer
+        return engine.url, engine.record.credentials(AUTHOR), engine.record.credentials(CODE_WRITER)
 
     async def _refuse_if_taken(self) -> None:
         """Raise HostTaken where a process of this name runs, or another author."""
@@ -181,7 +180,7 @@ class Host:
         self.identities = Identities(
             self._network.directory, self._agents, self._members, self._deliveries, self.queues
         )
-        self.identities.problem = lambda words: self._tell(Notice(words))
+        self.identities.problem = self._say
         self.asks = Asks(
             link, names, self._members, serve=self._serve, seen=lambda: self.identities.seen, until=self._until
         )
@@ -196,7 +195,7 @@ class Host:
             begin_work=self._work.begin,
             ordered=self.rooms.set_order,
         )
-        engine, say = self._network.engine, lambda words: self._tell(Notice(words))
+        engine = self._network.engine
         if self.plans.author is not None:
             self._take_over = TakeOver(
                 link,
@@ -205,19 +204,19 @@ class Host:
                 author=self.plans.author,
                 engine=engine,
                 begin_work=self._work.begin,
-                say=say,
+                say=self._say,
             )
             self.plans.came_back = self._take_over.give_back
         if self.plans.follower is not None:
-            self._fence = Fence(self.rooms, self._members, engine, begin_work=self._work.begin, say=say)
+            self._fence = Fence(self.rooms, self._members, engine, begin_work=self._work.begin, say=self._say)
             self.plans.follower.settled = self.fenced
         self._members.on_come.append(self._host_came)
         self._members.on_go.append(self._host_gone)
-        self._members.on_beat.append(self._host_heard)
-        self._members.on_refused.append(lambda words: self._tell(Notice(words)))
+        self._members.on_beat.append(lambda member: self._count())
+        self._members.on_refused.append(self._say)
         link.on_away.append(lambda: self._tell(EngineSeen(HostState.AWAY, hold=HOLD_SECONDS)))
         link.on_back.append(self._engine_back)
-        link.on_refused.append(lambda words: self._tell(Notice(f"the engine refuses: {words}")))
+        link.on_refused.append(lambda words: self._say(f"the engine refuses: {words}"))
 
     async def open(self) -> HostsStarted:
         """Let others ask from now on: the mods that run here run."""
@@ -246,15 +245,13 @@ class Host:
                 settings, self.author = settings_of(to_json(dict(after.values)))
                 write_workspace(self._path.parent, settings, self.author)
             except (NotShared, OSError) as error:
-                self._tell(Notice(f"the settings of the network are not taken over: {error}"))
+                self._say(f"the settings of the network are not taken over: {error}")
 
     def _folder_shown(self) -> str:
         if self._engine is None:
             return "FILE"
-        try:
-            return str((self._folder / JOIN).relative_to(Path.cwd()))
-        except ValueError:
-            return str(self._folder / JOIN)
+        file, here = self._folder / JOIN, Path.cwd()
+        return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
     async def end(self, *, engine: bool = True) -> None:
         """Leave; `engine` whether an engine that this workspace started ends, too. Never raises."""
@@ -349,12 +346,7 @@ class Host:
     async def _serve_own(self, asked: Asked) -> Reply:
         """Have mods of this host asked, for an event that began its way to another one."""
         served: asyncio.Future[Reply] = self._loop.create_future()
-
-        def told(reply: Reply) -> None:
-            if not served.done():
-                served.set_result(reply)
-
-        self._serve([(asked, told)], 0)
+        self._serve([(asked, partial(settle, served))], 0)
         return await served
 
     def _serve(self, serving: Sequence[Serving], seen: int) -> None:
@@ -439,7 +431,7 @@ class Host:
             ended = await self._deliveries.send(event, receivers)
             if ended.refused or ended.full:
                 words = ended.refused or f"the queue of {', '.join(ended.full)} is full"
-                self._tell(Notice(f"{event.event_name} did not come to agents of other hosts: {words}"))
+                self._say(f"{event.event_name} did not come to agents of other hosts: {words}")
 
     # What happens
 
@@ -452,12 +444,15 @@ class Host:
         try:
             await self.publish_settings()
         except (DevServerError, OSError) as error:
-            self._tell(Notice(f"other hosts do not have the saved network.yaml: {error}"))
+            self._say(f"other hosts do not have the saved network.yaml: {error}")
 
     def mods_changed(self) -> None:
         """Tell others which mods run here. From any thread, before `open` in vain."""
         if self._is_open:
             self._loop.call_soon_threadsafe(lambda: self._work.begin(self.rooms.publish_if_possible()))
+
+    def _say(self, words: str) -> None:
+        self._tell(Notice(words))
 
     def _beat(self) -> Mapping[str, Any]:
         directory = self._network.directory
@@ -473,28 +468,21 @@ class Host:
     def _host_came(self, member: Member, away: float | None) -> None:
         # What is told of its mods changes.
         self._network.engine.registry.away_changes += 1
-        mods = self._mods_of(member)
         state = HostState.CAME if away is None else HostState.BACK
-        self._tell(HostSeen(member.host, state, away or 0.0, mods))
+        self._tell(HostSeen(member.host, state, away or 0.0, self._mods_of(member)))
         self._work.begin(self._measure(member.host))
 
     async def _measure(self, host: str) -> None:
         began = time.perf_counter()
-        try:
+        with suppress(EngineAway):
             if await self._answers(host):
                 self._trips[host] = time.perf_counter() - began
-        except EngineAway:
-            return
 
     def _host_gone(self, member: Member, silent: float) -> None:
         self._network.engine.registry.away_changes += 1
         state = HostState.AWAY if silent else HostState.LEFT
-        takes = self._take_over is not None and self._take_over.would(member.host)
-        hold = 0.0 if takes else HOLD_SECONDS
+        hold = 0.0 if self._take_over is not None and self._take_over.would(member.host) else HOLD_SECONDS
         self._tell(HostSeen(member.host, state, silent, self._mods_of(member), hold))
-        self._count()
-
-    def _host_heard(self, member: Member) -> None:
         self._count()
 
     def _count(self) -> None:
@@ -518,14 +506,13 @@ class Host:
                 try:
                     await self._engine.start(self.names.network)
                 except DevServerError as error:
-                    self._tell(Notice(f"the engine has ended, and does not start again: {error}"))
+                    self._say(f"the engine has ended, and does not start again: {error}")
                     await asyncio.sleep(_HOUSE_SECONDS * 20)
             elif self.link.connected and self.queues.is_mine():
                 await self._let_go_of_the_silent()
 
     async def _let_go_of_the_silent(self) -> None:
-        now = time.monotonic()
-        limit = self._network.config.agent_timeout
+        now, limit = time.monotonic(), self._network.config.agent_timeout
         here = {self.name, *(each.host for each in self._members.living)}
         for agent in self._network.directory.agents():
             if not agent.host or agent.host in here:
@@ -540,22 +527,19 @@ class Host:
 
     def rows(self) -> dict[str, Any]:
         """The engine and the hosts, for `oa-dev hosts` and the page. Before it has met the others: this host alone."""
+        engine, here = self._engine_row(), self._own_row()
         if not hasattr(self, "_members"):
-            return {
-                "network": self._network.config.node_id or "",
-                "engine": self._engine_row(),
-                "hosts": [self._own_row()],
-            }
+            return {"network": self._network.config.node_id or "", "engine": engine, "hosts": [here]}
         members = sorted(self._members.all.values(), key=lambda each: each.host)
         agents, beat = [each for each in self._network.directory.agents() if each.host], self._beat()
-        here = self._own_row() | {
+        here |= {
             "mods": self._told(self.rooms.of(self.name) or beat["mods"]),
             "agents": self._network.directory.count() - len(agents),
             "connected": beat["agents"],
             "waiting": self._deliveries.waiting,
         }
         others = [self._row(each, sum(agent.host == each.host for agent in agents)) for each in members]
-        engine = self._engine_row() | {
+        engine |= {
             "asks": sum(self.asks.in_flight.values()),
             "held": self.asks.held,
             "unknown": self.asks.unknown,

@@ -81,6 +81,8 @@ class Ledger:
                 wanted = set(self.accepted[each])
                 await until(lambda each=each, wanted=wanted: wanted <= set(self.got[each]), 30)
         finally:
+            # Where `work` has failed, too: what sends goes on after a cancellation, which the end of a host is for it.
+            self.ends = True
             for task in (*reading, *sending):
                 task.cancel()
             await asyncio.gather(*reading, *sending, return_exceptions=True)
