@@ -378,7 +378,7 @@ def _refusal(code: str, words: str) -> EventResponse:
 
 
 def settle(replied: asyncio.Future[Reply], reply: Reply | None, error: DevServerError | None = None) -> None:
-    """Let a caller that still waits have a reply, or the reason why there is none."""
+    """Give a caller its reply, or why it has not come, unless it waits no more."""
     if replied.done():
         return
     if reply is not None:
