@@ -97,7 +97,7 @@ async def save_and_see(server: Running, sources: Sources, agent: Asker, number: 
     [
         # Two saves each: messaging's own module, then the shared helper.
         pytest.param(8, id="16 saves"),
-        pytest.param(50, id="100 saves", marks=pytest.mark.slow),
+        pytest.param(50, id="100 saves", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )
 async def test_every_save_serves_and_no_agent_notices(

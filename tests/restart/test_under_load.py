@@ -36,6 +36,7 @@ async def test_agents_notice_nothing_of_restarts(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_agents_notice_nothing_of_twenty_restarts_at_200_events_a_second(workspace: Workspace) -> None:
     """The same, longer."""
     workspace.add_mod("keeper", KEEPER)
