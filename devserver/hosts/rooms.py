@@ -171,6 +171,10 @@ class Rooms:
         """Take back the seat of a mod that does not run here after all. Raises EngineAway and others."""
         await self._take_back(mod_id, self._rows.revision_of(mod_id))
 
+    async def look(self) -> None:
+        """Know what others have told until now. Raises EngineAway and others."""
+        await self._rows.look()
+
     async def read(self) -> None:
         """Know all seats as they stand written. Raises EngineAway and others."""
         await self._rows.read()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.control.hosts import HostsApi
+from devserver.errors import DevServerError
 from devserver.model.facts import Fact, HostsStarted, Outcome, PlanDone
 from devserver.server.moving import Moving
 from devserver.transports.http.answers import Answer
@@ -16,6 +19,7 @@ from devserver.transports.strict import Malformed
 
 if TYPE_CHECKING:
     from devserver.hosts.host import Host
+    from devserver.hosts.requests import Request as Asked
     from devserver.hosts.wanted import Wanted
 
 
@@ -58,8 +62,14 @@ class Hosting:
     async def open(self) -> None:
         """Let others ask, once the mods are loaded."""
         if self.host is not None:
-            self.host.requests.answer = lambda asked: self.api.answer(asked.path, asked.by, asked.body, asked.query)
+            self.host.requests.answer = partial(self._answer, self.host)
             self.started = await self.host.open()
+
+    async def _answer(self, host: Host, asked: Asked) -> Answer:
+        given = await self.api.answer(asked.path, asked.by, asked.body, asked.query)
+        # Before the answer: what it says has happened is so on every host.
+        await host.rooms.publish_if_possible()
+        return given
 
     async def end(self) -> None:
         """Leave the others; an engine that this workspace has started ends."""
@@ -90,7 +100,10 @@ class Hosting:
 
     async def ask(self, host: str, path: str, request: Request) -> Answer:
         assert self.host is not None, "a network of one process asks no other host"
-        return await self.host.requests.ask(host, path, request.body, request.query)
+        given = await self.host.requests.ask(host, path, request.body, request.query)
+        with suppress(DevServerError):  # without an engine, this host knows what it knew
+            await self.host.rooms.look()
+        return given
 
     async def read(self, host: str, path: str, request: Request) -> Answer:
         assert self.host is not None, "a network of one process asks no other host"

@@ -45,6 +45,8 @@ def replayed(tmp_path: Path) -> Make:
 def pinning(replayed: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a network of files whose events can be pinned, at once: noise of whole seconds has tests of its own."""
     monkeypatch.setattr(replays, "NOISE_SECONDS", 0.01)
+    # A busy machine runs all of them, too: what is told without a turn has a test of its own.
+    monkeypatch.setattr(replays, "SAVE_SECONDS", 60.0)
 
     @asynccontextmanager
     async def make(**mods: str) -> AsyncIterator[Pinning]:
