@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from devserver.live.generation import activity
+from devserver.live.generation import Activity
 from devserver.loader.changes import ProcessChanges, Stepwise, changes_of, recording
 from devserver.mod import BaseMod
 from devserver.reload import hooks
@@ -47,6 +47,14 @@ GUARDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "a timeout": ("import socket\nsocket.setdefaulttimeout({n}.5)\n", socket.getdefaulttimeout),
     "a stream": ("import io, sys\nsys.stderr = io.StringIO('{n}')\n", lambda: getattr(sys.stderr, "getvalue", str)()),
 }
+
+
+@pytest.fixture(autouse=True)
+def activity(monkeypatch: pytest.MonkeyPatch) -> Activity:
+    """The calls of mods' code, without those that other tests have left hanging in this process."""
+    own = Activity()
+    monkeypatch.setattr("devserver.loader.changes.activity", own)
+    return own
 
 
 @pytest.mark.parametrize("kind", GUARDS)
@@ -141,7 +149,7 @@ async def test_what_others_do_between_the_steps_of_an_async_hook_is_theirs() -> 
     del os.environ["TRUTH_THEIRS"]
 
 
-def test_what_a_handler_did_meanwhile_on_its_thread_is_its_own() -> None:
+def test_what_a_handler_did_meanwhile_on_its_thread_is_its_own(activity: Activity) -> None:
     """While a module is executed on one thread, changes of others count as its own only where its code shows them."""
     changes = ProcessChanges()
     with recording(changes, None):
