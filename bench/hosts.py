@@ -139,9 +139,10 @@ def _on_one_core(pids: Sequence[int]) -> Iterator[None]:
     cores = os.sched_getaffinity(0)
 
     def keep_to(cores: set[int]) -> None:
-        for task in [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(int(task.name), cores)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # one that has ended
+                for task in list(Path(f"/proc/{pid}/task").iterdir()):
+                    os.sched_setaffinity(int(task.name), cores)
 
     keep_to({min(cores)})
     try:

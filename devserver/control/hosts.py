@@ -16,7 +16,7 @@ from devserver.model.principal import Kind, Principal, Scope
 from devserver.transports.http.answers import Answer, refused, told
 from devserver.transports.http.routes import Endpoint, Request, Route
 
-_COMMANDS = frozenset(f"/_dev/{each}" for each in ("reload", "load", "unload", "undo", "redo", "move"))
+COMMANDS = frozenset(f"/_dev/{each}" for each in ("reload", "load", "unload", "undo", "redo", "move"))
 """What the host that has network.yaml carries out for all."""
 _EVENTS = frozenset(f"/_dev/{each}" for each in ("feed", "search", "event"))
 """What each host knows of its own events alone."""
@@ -73,7 +73,7 @@ class HostsApi:
     def over_hosts(self, routes: Iterable[Route]) -> Iterator[Route]:
         """Return the routes; those that another host may have to answer lead there."""
         for each in routes:
-            if each.endpoint is None or each.path not in _COMMANDS | _EVENTS:
+            if each.endpoint is None or each.path not in COMMANDS | _EVENTS:
                 yield each
                 continue
             self._own[each.path] = each.endpoint
@@ -81,7 +81,7 @@ class HostsApi:
 
     def _led(self, path: str, own: Endpoint) -> Endpoint:
         async def answer(request: Request) -> Answer:
-            known, is_command = self._known, path in _COMMANDS
+            known, is_command = self._known, path in COMMANDS
             host = known.author if is_command else request.query.get("host", "")
             if host in ("", known.name):
                 return await own(request)
@@ -95,7 +95,7 @@ class HostsApi:
         if own is None or not known.allows:
             why = "dev.hosts.commands is false" if own is not None else f"there is no {path} for other hosts"
             return refused("not_from_there", f"host {known.name} refuses what is asked on {by}: {why}", 403)
-        if path in _COMMANDS and known.name != known.author:
+        if path in COMMANDS and known.name != known.author:
             return refused("not_the_author", f"network.yaml is on {known.author}; ask again", 409)
         if body.get("config") or body.get("anyway"):
             # A host may have what is on disk run, and nothing of its own.

@@ -166,18 +166,20 @@ class Directory(AgentsElsewhere):
                 known.proven = admitted.proven
                 self._identities.keep(len(admitted.written) - len(known.written))
                 known.written, known.transport = admitted.written, admitted.transport
-                self._heard(known)
-                updates = self.on_update if before != (admitted.written, known.proven) else ()
-                for told in tuple(updates):
-                    told(admitted.agent_id)
-                return Registration(known, admitted.secret, resumed=True)
-            if known is not None:
-                self._forget(known)
+                agent, is_news = known, before != (admitted.written, known.proven)
             else:
-                self._refuse_if_no_room(admitted.agent_id)
-            digest = secret_digest(admitted.secret)
-            agent = self._add(admitted.agent_id, admitted.written, admitted.group, admitted.transport, digest)
-            agent.proven = admitted.proven
+                if known is not None:
+                    self._forget(known)
+                else:
+                    self._refuse_if_no_room(admitted.agent_id)
+                digest = secret_digest(admitted.secret)
+                agent = self._add(admitted.agent_id, admitted.written, admitted.group, admitted.transport, digest)
+                agent.proven = admitted.proven
+        if agent is known:
+            self._heard(agent)
+            for each in tuple(self.on_update) if is_news else ():
+                each(agent.agent_id)
+            return Registration(agent, admitted.secret, resumed=True)
         self._announce(agent, True)
         if known is not None:
             self._appear(known, False)
@@ -316,7 +318,7 @@ class Directory(AgentsElsewhere):
         """Record that an agent's socket is open."""
         with self._lock:
             agent.sockets += 1
-            self._heard(agent)
+        self._heard(agent)
 
     def socket_closed(self, agent: Agent, *, dropped: bool) -> None:
         """Record that it ended; `dropped` unless the agent had left or opened another one. Its grace begins now."""
@@ -460,11 +462,6 @@ class Directory(AgentsElsewhere):
 
     # With the lock held
 
-    def _heard(self, agent: Agent) -> None:
-        agent.seen, agent.heard, agent.ended = self._clock(), True, False
-        if not agent.present:
-            self._appear(agent, True)
-
     def _refuse_if_taken(self, agent_id: str, known: Agent | None, secret: str | None, near: bool) -> None:
         if known is None:
             self._refuse_if_no_room(agent_id)
@@ -573,6 +570,13 @@ class Directory(AgentsElsewhere):
             "group": key in self._config.groups or key == self._config.default_group,
         }.get(role, True)
         return None if exists else str(event.destination)
+
+    # Without it: what is told may ask
+
+    def _heard(self, agent: Agent) -> None:
+        agent.seen, agent.heard, agent.ended = self._clock(), True, False
+        if not agent.present:
+            self._appear(agent, True)
 
     def _announce(self, agent: Agent, came: bool) -> None:
         for told in self.on_change:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
-from devserver.control.hosts import HostsApi
+from devserver.control.hosts import COMMANDS, HostsApi
 from devserver.errors import DevServerError
 from devserver.model.facts import Fact, HostsStarted, Outcome, PlanDone
 from devserver.server.moving import Moving
@@ -67,8 +67,9 @@ class Hosting:
 
     async def _answer(self, host: Host, asked: Asked) -> Answer:
         given = await self.api.answer(asked.path, asked.by, asked.body, asked.query)
-        # Before the answer: what it says has happened is so on every host.
-        await host.rooms.publish_if_possible()
+        if asked.path in COMMANDS:
+            # Before the answer: the asker looks, and finds the mods that run here.
+            await host.rooms.publish_if_possible()
         return given
 
     async def end(self) -> None:

@@ -140,6 +140,8 @@ def _imported(data: bytes, folder: Path) -> Iterator[Path]:
         imports = read_imports(data, "__main__", False)
     except SyntaxError:
         return
-    for name in sorted(imports.eager | imports.lazy):
-        place = folder.joinpath(*name.split("."))
+    for parts in sorted(name.split(".") for name in imports.eager | imports.lazy):
+        if not all(map(str.isidentifier, parts)):
+            continue  # `import_module` takes any text
+        place = folder.joinpath(*parts)
         yield from (each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file())

@@ -18,7 +18,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
 from devserver.live.generation import Generation
 from devserver.model.event import new_event_id
-from devserver.model.facts import Fact, Notice, PinReplayed, PinResult, PlanDone, Replayed, Status
+from devserver.model.facts import Fact, Notice, PinReplayed, PlanDone, Replayed, Status
 from devserver.model.observation import Observation
 from devserver.model.plan import START
 from devserver.model.principal import ADMIN
@@ -260,9 +260,9 @@ class Replays:
             if (why := answer.get("cannot") or self._missing(pin)) is not None:
                 pin.last, pin.seen = pin.cannot(why), None
             else:
-                differed = pin.last is not None and pin.last.result is PinResult.DIFFERS
+                differed = pin.differed
                 pin.note(Observation.from_dict(answer["seen"]))
-                if pin.last is not None and pin.last.result is PinResult.DIFFERS and not differed:
+                if pin.differed and not differed:
                     # A difference that is news has to show twice: chance says nothing about the code.
                     again = await self._asked(code, message, seconds)
                     if "seen" in again:

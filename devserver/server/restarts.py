@@ -1,4 +1,4 @@
-"""What a restart in place needs of a run: what survives, the rehearsal, why a start fails."""
+"""The restarts in place of a run: one at a time, the rehearsal, why a start fails."""
 
 from __future__ import annotations
 

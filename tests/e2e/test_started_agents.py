@@ -17,6 +17,9 @@ import asyncio
 from helper import WORD
 from devserver import Agent
 
+def never():
+    __import__("/")  # text that no module has for a name
+
 async def main():
     async with Agent("ana") as me:
         print(f"ana says {WORD}", flush=True)

@@ -24,7 +24,6 @@ from devserver.transports import inbound
 from devserver.transports.http import gate
 
 DIGEST = identity.secret_digest("secret")
-TICKETS = page.Tickets(lambda: None)
 GROUPS = {"team": AgentGroup("team", "hash-t")}
 GRANTING = NetworkConfig("Test", groups=GROUPS, grants={"ana": ("read",)})
 
@@ -45,7 +44,7 @@ COMPARISONS: dict[str, Callable[[], object]] = {
     "the password for a grant": lambda: grants.proves_grant(GRANTING, "ana", "hash-t"),
     "the join token": join,
     "the admin token": lambda: gate._proves(b"Bearer token", "token"),
-    "a ticket": lambda: TICKETS.take(TICKETS.make()),
+    "a ticket": lambda: (tickets := page.Tickets(lambda: None)).take(tickets.make()),
 }
 
 
