@@ -54,7 +54,7 @@ Not of the tree, because each ends in one place and is never shown as an error o
     Ended (live/overseer)           ends a handler; code must not catch it
     Abandoned (loader/finder)       ends an import; code must not catch it
     NeedsModsThread (loader/build)  an import is made again where handlers run
-    Unread (sources/large)          a plan is made again once a large source was parsed on another thread
+    Unread (sources/large)          a plan is made again once a large source was read on another thread
     GivenUp (reload/patience)       an attempt is ended, because its source was saved again
     FailedElsewhere (reload)        a group of steps failed on another host; all hosts undo it
     BadCode (hosts/code)            code of a revision is missing, or is not what was published

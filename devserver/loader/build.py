@@ -48,8 +48,9 @@ from devserver.loader.started import interrupt, place_of_mods
 from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
-from devserver.sources.effects import options_gone
+from devserver.sources.effects import lines_for, options_gone
 from devserver.sources.files import digest_of, sources_now
+from devserver.sources.large import is_large
 
 
 class NeedsModsThread(Exception):
@@ -340,10 +341,18 @@ class Build:
                 executed = self._executed()
                 for loaded in executed.values():
                     note_untouched(loaded)
+                self._read_large_lines(executed)
                 if any(loaded.untouched for loaded in executed.values()):
                     self._keepable = keepable(self._old(), executed)
             except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
+
+    def _read_large_lines(self, executed: Mapping[str, Loaded]) -> None:
+        """Read what `keep` asks for: where that runs, agents would wait for the process that reads."""
+        for name, loaded in self._old().items():
+            if name in executed and is_large(executed[name].text.data):
+                for module in {each.module for each in loaded.changes.made}:
+                    lines_for(executed[name].text.data, module)
 
     def module(self, name: str) -> ModuleType:
         """Return a module. Raises KeyError for one that was not imported."""

@@ -62,7 +62,7 @@ class Change:
 
     @property
     def library(self) -> str:
-        """The library that it is in; "" for a setting of the process."""
+        """The library that it is in; "" for a setting of the process that few mods change."""
         which = self.place.which
         name = str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
         return name or _LIBRARIES.get(self.place.word, "")
@@ -247,11 +247,15 @@ def _same_parts(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is type(other) and type(one) in _VALUES and one == other)
+    if one is other or type(one) is not type(other):
+        return one is other
+    if type(one) is tuple:
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) in _VALUES and bool(one == other)
 
 
-_VALUES = (str, bytes, int, float, bool, tuple)
-"""Values that are read again; comparing runs no code of mods. Tuples are made here."""
+_VALUES = (str, bytes, int, float, bool)
+"""Values that are read again; comparing them runs no code of mods."""
 
 
 def _name(change: Change) -> str:
@@ -545,13 +549,14 @@ def outdated_by(
     if source is None:
         return stuck
     words = {id(each): each.outdated(source.name, source.text()) for each in left}
-    after.made += [each for each in left if not words[id(each)]]
+    known = set(map(id, after.made))  # it may be asked again, once a large source has been read
+    after.made += [each for each in left if not words[id(each)] and id(each) not in known]
     return [*stuck, *(each for each in words.values() if each)]
 
 
 def is_taken(library: str, changes: ProcessChanges) -> bool:
     """Return whether the changes of a library by some code were taken back, as far as they were
-    seen. Settings of the process belong to no library of their own."""
+    seen. Most settings of the process belong to no library of their own."""
     return library in changes.taken or ("" in changes.taken and library in sys.stdlib_module_names)
 
 

@@ -7,8 +7,8 @@ nothing of containers. Everything that an instance needs is computed before anyt
 
 from __future__ import annotations
 
-import ast
 import functools
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from types import CodeType, FunctionType
@@ -16,7 +16,7 @@ from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.successor import Gone, is_watched
-from devserver.sources.imports import read_first_values
+from devserver.sources.imports import FirstValue, read_first_values
 
 _EMPTY: dict[str, Callable[[], object]] = {"dict": dict, "list": list, "set": set}
 
@@ -294,15 +294,10 @@ def _initial(cls: type) -> dict[str, Make | None]:
     if text is None:
         return {}
     values = read_first_values(text.data).get(init.__code__.co_firstlineno, ())
-    return {name: _literal(value) for name, value in values}
+    return {name: _maker_of(value) for name, value in values}
 
 
-def _literal(value: ast.expr) -> Make | None:
-    match value:
-        case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if name in _EMPTY:
-            return _EMPTY[name]
-    try:
-        ast.literal_eval(value)
-    except ValueError:
-        return None
-    return lambda: ast.literal_eval(value)
+def _maker_of(value: FirstValue) -> Make | None:
+    if isinstance(value, bytes):
+        return functools.partial(pickle.loads, value)
+    return None if value is None else _EMPTY[value]

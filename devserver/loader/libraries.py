@@ -186,7 +186,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
     if attributes:
         yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
     level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
-    near = set(map(id, level))
+    near, theirs = set(map(id, level)), set[int]()
     for _ in range(_DEPTH):
         below: list[Any] = []
         for thing in level:
@@ -194,12 +194,14 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
             if kind in _ATOMS or id(thing) in seen or len(seen) > _MOST_OBJECTS:
                 continue
             seen.add(id(thing))
-            if kind in _TABLES:
+            if id(thing) in theirs:
+                pass
+            elif kind in _TABLES:
                 yield from container_places(name, thing, "registration", is_of_mods=True)
             elif kind is not tuple and kind is not CellType:
                 yield from _derived_places(thing, name)
                 yield from _own_places(thing, name)
-                for place in _attributes_of(thing, name, near) if attributes else ():
+                for place in _attributes_of(thing, name, near, theirs) if attributes else ():
                     yield replace(place, which=(name, id(thing), place.which), is_of_mods=not place.is_shared)
             below += inside(thing, name) if not is_iterator(kind) else ()
         level = below
@@ -296,8 +298,7 @@ def _sets_attributes(module: ModuleType) -> bool:
     homes = [sys.modules.get(each) for each in set(map(raw.module_of, kinds)) - {"builtins"}]
     texts = [
         getattr(getattr(each.__spec__, "loader", None), "executed", None)
-        for each in (module, *homes)
-        if type(each) is ModuleType and scope_of(each) is not None
+        for each in (module, *(each for each in homes if type(each) is ModuleType and scope_of(each) is not None))
     ]
     return any(text is None or _sets(text.code) for text in texts)
 
@@ -314,9 +315,10 @@ _SETTING = frozenset(dis.opmap[each] for each in ("STORE_ATTR", "DELETE_ATTR", "
 _SETTERS = frozenset({"setattr", "delattr", "cached_property", "__dict__", "vars"})
 
 
-def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
+def _attributes_of(thing: Any, module: str, near: set[int], theirs: set[int]) -> Iterator[Place]:
     """Return the attributes of a module's own class or function, or of an object that is a global or
-    a part of one, as an app; `near` has these, and gets the parts of those of mods.
+    a part of one, as an app; `near` has these, and gets the parts of those of mods. `theirs` gets the
+    tables of attributes of the others, which libraries change.
 
     Objects in containers are data: there may be many.
     """
@@ -331,6 +333,7 @@ def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
         if type(home) is not ModuleType or scope_of(home) is None:
             # A library changes its own objects: what code of mods sets there counts.
             if attributes is not None and is_of_python(type(thing)):
+                theirs.add(id(attributes(thing)))
                 yield dict_place("attribute", attributes(thing), is_shared=True)
             return
         near.update(id(value) for _, value in raw.attributes(thing))

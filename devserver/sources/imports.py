@@ -6,6 +6,7 @@ Pure: text in, values out. Must not find or import the modules that the text nam
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -314,13 +315,16 @@ def _initial(value: ast.expr) -> Initial | None:
             if _MAKES_EMPTY.get(last_name(function) or "") == len(arguments):
                 return Initial(ast.unparse(value), empty=True)
         case ast.Dict() | ast.List() | ast.Set():
-            text = ast.unparse(value)
             with suppress(ValueError, TypeError):
+                text = ast.unparse(value)
                 return Initial(text, ast.literal_eval(value)) if len(text) <= LARGE else None
     return None
 
 
 # What two versions of a source, and instances of two versions of a class, have in common
+
+FirstValue = str | bytes | None
+"""What an attribute is set to: a new "dict", "list" or "set", a literal (pickled), or something else."""
 
 
 @reads_sources
@@ -331,7 +335,7 @@ def is_same_tree(one: bytes, other: bytes) -> bool:
 
 @reads_sources
 @lru_cache(maxsize=16)
-def read_first_values(source: bytes) -> Mapping[int, tuple[tuple[str, ast.expr], ...]]:
+def read_first_values(source: bytes) -> Mapping[int, tuple[tuple[str, FirstValue], ...]]:
     """Return the attributes of its first argument that each function sets outside of branches, by its first line."""
     found = {}
     for node in ast.walk(parsed(source)):
@@ -341,7 +345,7 @@ def read_first_values(source: bytes) -> Mapping[int, tuple[tuple[str, ast.expr],
     return found
 
 
-def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, ast.expr]]:
+def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, FirstValue]]:
     for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=name)], value=value):
@@ -351,4 +355,14 @@ def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, ast.expr
             case _:
                 continue
         if owner == me:
-            yield name, value
+            yield name, _first_value(value)
+
+
+def _first_value(value: ast.expr) -> FirstValue:
+    match value:
+        case ast.Call(func=ast.Name(id="dict" | "list" | "set" as name), args=[], keywords=[]):
+            return name
+    try:
+        return pickle.dumps(ast.literal_eval(value))
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return None

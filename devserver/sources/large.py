@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from copy import copy
 from functools import lru_cache, wraps
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar
@@ -61,7 +62,10 @@ def code_of(data: bytes, path: str) -> CodeType:
     """Compile the source of a module. Raises as `compile`."""
     if not is_large(data):
         return compile(data, path, "exec", dont_inherit=True)
-    written, told = _apart(path, _written_code, data, path, sys.flags.optimize)
+    answer = _apart(path, _written_code, data, path, sys.flags.optimize)
+    if isinstance(answer, Exception):
+        raise answer
+    written, told = answer
     for text, category, line in told:
         warnings.warn_explicit(text, category, path, line)
     code: CodeType = marshal.loads(written)
@@ -79,7 +83,7 @@ def _written_code(data: bytes, path: str, optimize: int) -> tuple[bytes, list[tu
 def reads_sources(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Let a function at the top of its module read large sources in a process of its own.
 
-    Its arguments and its result are pickled, so the result is no tree. It raises SyntaxError alone.
+    Its arguments and its result are pickled, so the result is no tree.
     """
 
     @wraps(function)
@@ -92,25 +96,33 @@ def reads_sources(function: Callable[_P, _T]) -> Callable[_P, _T]:
             raise Unread(question)
         found: _T = answer_of(question) if known is None else known[question]
         if isinstance(found, Exception):
-            raise found.with_traceback(None)
+            raise copy(found)
         return found
 
     return reading
 
 
-# A save reads a source for its imports, its declarations and its containers, before and after.
-@lru_cache(maxsize=16)
 def answer_of(question: Question) -> Any:
     """Return what a function reads of large sources, or the error that it raises."""
-    function, arguments, keywords = question
     try:
-        return _apart("<unknown>", function, *arguments, **dict(keywords))
+        return _read(question)
     except SyntaxError as error:
         return error
 
 
+# A save reads each source for its imports, its declarations and its containers, before and after. That a process has
+# ended says nothing about the source: the error is raised, and so not kept.
+@lru_cache(maxsize=128)
+def _read(question: Question) -> Any:
+    function, arguments, keywords = question
+    return _apart("<unknown>", function, *arguments, **dict(keywords))
+
+
 def _apart(path: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Return what a function makes of the source at a path in a process of its own; raises what it raises there."""
+    """Return what a function makes of the source at a path in a process of its own, or the error that it raises there.
+
+    Raises SyntaxError where the process ends without an answer.
+    """
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, __file__]
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
@@ -127,10 +139,7 @@ def _apart(path: str, function: Callable[..., Any], *arguments: Any, **keywords:
         words = f"the process that read it ended with {process.returncode}"
         raise SyntaxError(words, (path, 1, None, None))
     # Ours: it holds what Python made of the source, and the source itself was not executed.
-    result = pickle.loads(answer)
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    return pickle.loads(answer)
 
 
 def _answer(process: subprocess.Popen[bytes], data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from devserver.live.generation import Activity
-from devserver.loader.changes import ProcessChanges, Stepwise, changes_of, recording
+from devserver.loader.changes import ProcessChanges, Stepwise, changes_of, outdated_by, recording, source_of
 from devserver.mod import BaseMod
 from devserver.reload import hooks
 from tests.loader.conftest import Workshop
@@ -202,6 +202,32 @@ async def test_what_code_leaves_in_a_package_without_code_is_taken_back(workshop
     workshop.write("entry", "import holder\nX = 2\n")
     workshop.build("entry", entry="entry").keep()
     assert sys.modules["holder"] is holder and not hasattr(holder, "kept")
+
+
+async def test_what_a_library_counts_in_an_object_of_its_own_stays(workshop: Workshop) -> None:
+    """The code of a mod has called it; what the call has changed is the library's."""
+    workshop.write("helper", "import queue\nheld = queue.Queue()\ndef turn(): helper.held = held\n")
+    put = "import helper\nhelper.held.put({n})\n"
+    workshop.write("entry", put.format(n=1))
+    workshop.build(entry="entry").keep()
+    for n in (2, 3):
+        workshop.write("entry", put.format(n=n))
+        workshop.build("entry", entry="entry").keep()
+    assert sys.modules["helper"].held.unfinished_tasks == 3
+
+
+async def test_what_a_successor_makes_too_is_noted_once(workshop: Workshop) -> None:
+    """Also where that is asked again."""
+    workshop.write("helper", "class Kind:\n    pass\nheld = []\n")
+    made = "import helper\nhelper.held.append(helper.Kind())\n"
+    workshop.write("entry", made)
+    workshop.build(entry="entry").keep()
+    loaded = workshop.finder.modules.current["entry"]
+    before, source = loaded.changes, source_of("entry")
+    after = ProcessChanges()
+    for _ in range(2):
+        outdated_by(before, after, source, frozenset())
+    assert len(after.made) == len(before.made) == 1
 
 
 class Registers(BaseMod):
