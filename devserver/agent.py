@@ -44,7 +44,7 @@ Received = Callable[[Mapping[str, Any]], None]
 
 
 class _Lost(Exception):
-    """The connection ended before an answer came."""
+    """The connection ended before an answer came, or the network no longer knows the agent."""
 
 
 class NoWebSocket(Exception):
@@ -362,9 +362,13 @@ class _HttpLine:
     async def send(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         body = {**event, "secret": self.secret}
         try:
-            return await _asked(_connection(self._url, POLL_SECONDS), "POST", "/api/send_event", body)
+            answer = await _asked(_connection(self._url, POLL_SECONDS), "POST", "/api/send_event", body)
         except (OSError, http.client.HTTPException) as error:
             raise _Lost from error
+        if answer.get("code") == "not_proven":
+            # A server that was killed may have forgotten the agent: its poll finds out, and registers again.
+            raise _Lost
+        return answer
 
     async def close(self, *, leave: bool) -> None:
         if leave:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,18 @@ async def test_an_agent_comes_back_when_the_server_was_killed_and_started_again(
         finally:
             await me._end(leave=False)
             second.end()
+
+
+@pytest.mark.parametrize("way", ["http"], indirect=True)
+async def test_a_send_of_an_agent_that_the_server_has_forgotten_waits_until_it_is_registered_again(
+    server: Running, way: str
+) -> None:
+    """As after the end of a server that had not yet written that it knew the agent."""
+    async with asyncio.timeout(PATIENCE), Agent("ana", server.url) as me:
+        body = json.dumps({"agent_id": "ana", "secret": me.secret}).encode()
+        asked = urllib.request.Request(server.url + "/api/unregister", body, {"Content-Type": "application/json"})
+        await asyncio.to_thread(lambda: urllib.request.urlopen(asked).close())
+        assert (await me.send("echo.say", {"text": "hello"})).data["n"] == 1
 
 
 async def test_an_agent_stays_over_reloads(server: Running) -> None:
