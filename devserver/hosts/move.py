@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from devserver.live.generation import Generation
+from devserver.loader import raw
 from devserver.loader.locate import imported
 from devserver.model.names import module_of
 from devserver.reload.carry import PackedState, pack_state, packed_keys, unpack_state
@@ -70,7 +71,7 @@ async def packed(generation: Generation, limit: float, room: int) -> PackedState
 async def copied(generation: Generation) -> PackedState:
     """The state of a mod that goes on running, where mods run. It is not asked for what it would hand over."""
     state = packed_keys(generation.instance.state)
-    if callable(getattr(generation.instance, "capture_state", None)):
+    if callable(raw.own(generation.instance, "capture_state")):
         state = replace(state, lost=(*state.lost, "what capture_state() returns"))
     if size_of(state) <= MOST_BYTES:
         return state

@@ -93,6 +93,13 @@ class Activity:
 activity = Activity()
 
 
+def copied_plain(value: Any) -> Any:
+    """Return a copy of a value of network.yaml."""
+    if isinstance(value, Mapping):
+        return {name: copied_plain(each) for name, each in value.items()}
+    return [copied_plain(each) for each in value] if isinstance(value, list) else value
+
+
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
 """The call that this context runs in. `parent` leads through all mods that wait for it."""
 
@@ -217,7 +224,9 @@ class Generation:
 
     def whole(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a configuration of this mod, completed by the defaults of its manifest."""
-        return dict(config) if self.manifest is None else {**copy.deepcopy(self.manifest.defaults), **config}
+        defaults = {} if self.manifest is None else copy.deepcopy(self.manifest.defaults)
+        # A mod may change what it gets: network.yaml's own stays as it was read.
+        return {**defaults, **{name: copied_plain(value) for name, value in config.items()}}
 
     def begin(self, event: Event | None, way: Any = None) -> Call:
         """Begin a call of this generation in the running context; `way` is that of its event."""

@@ -96,11 +96,12 @@ def collect_handlers(instance: BaseMod) -> HandlerTable:
     and its payload.
     """
     own = [each for each in reversed(type(instance).__mro__) if each not in (object, BaseMod)]
-    attributes = dict.fromkeys(name for cls in own for name in vars(cls))
+    # As they stand in the classes: to ask for a descriptor runs code of the mod.
+    attributes = {name: value for cls in own for name, value in vars(cls).items()}
     marked = [
         (patterns, getattr(instance, name))
-        for name in attributes
-        if (patterns := handler_patterns(getattr(type(instance), name, None)))
+        for name, value in attributes.items()
+        if (patterns := handler_patterns(value))
     ]
     entries: list[tuple[Sequence[str], Handler]] = [*_notices(instance), *marked, *instance._registered]
     return HandlerTable((names, as_called(handler, names, type(instance))) for names, handler in entries)

@@ -69,7 +69,9 @@ class Change:
 
     def is_at(self, other: Change) -> bool:
         """Return whether another change is one of the same entry."""
-        return self.place.word == other.place.word and self.place.which == other.place.which and self.key == other.key
+        return (self.place.word, self.place.which) == (other.place.word, other.place.which) and (
+            _known(self.key) == _known(other.key)
+        )
 
 
 _LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setting": "logging"}
@@ -193,7 +195,7 @@ def _taken_back(change: Change) -> Undo | None:
     """Restore the value before a change; return the undo. None if another value is there now."""
     place, key = change.place, change.key
     found = place.read()
-    key = _last_of(found, key)
+    key = key if change.after is MISSING else _last_of(found, key)
     now = found.get(key, MISSING)
     if change.once_empty and now is change.after and len(now):
         return None
@@ -266,18 +268,23 @@ def _name(change: Change) -> str:
 # Whose they are, and their end
 
 _owners: weakref.WeakSet[ProcessChanges] = weakref.WeakSet()
-_of: weakref.WeakKeyDictionary[object, ProcessChanges] = weakref.WeakKeyDictionary()
+_of: dict[int, ProcessChanges] = {}
+"""By instance: one may have no hash, or one that runs code of its mod."""
 _ended: list[ProcessChanges] = []
 
 
 def changes_of(instance: object) -> ProcessChanges:
     """Return the changes by an instance of a mod since its construction began."""
-    return _of.setdefault(instance, ProcessChanges())
+    if id(instance) not in _of:
+        adopt(instance, ProcessChanges())
+    return _of[id(instance)]
 
 
 def adopt(instance: object, changes: ProcessChanges) -> None:
     """Let the changes during the construction of an instance belong to it."""
-    _of[instance] = changes
+    if id(instance) not in _of:
+        weakref.finalize(instance, _of.pop, id(instance), None).atexit = False
+    _of[id(instance)] = changes
 
 
 def _all_changes() -> Iterator[Change]:
@@ -407,7 +414,8 @@ class _Recording:
                 entries = list(self._entries_of(change))
                 shown = [each for each in entries or [change] if evidence.shows_registration(each.before, each.after)]
                 if source is not None and len(shown) < len(entries or [change]):
-                    owner.made += _made(source, [each for each in entries or [change] if each not in shown])
+                    known = set(map(id, shown))
+                    owner.made += _made(source, [each for each in entries or [change] if id(each) not in known])
                 if entries and shown and change.before is MISSING:
                     # A new list is that of all that register in it.
                     shown.insert(0, replace(change, once_empty=True))
@@ -486,7 +494,12 @@ def _differences(before: Table, after: Table) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _by_key(table: Table) -> dict[Any, tuple[Any, Any]]:
-    return {key if type(key) in _VALUES else id(key): (key, value) for key, value in table.items()}
+    return {_known(key): (key, value) for key, value in table.items()}
+
+
+def _known(key: Any) -> Any:
+    """Return the same for two readings of one key, which make tuples of their own."""
+    return tuple(map(_known, key)) if type(key) is tuple else key if type(key) in _VALUES else id(key)
 
 
 def _add(owner: ProcessChanges, change: Change) -> None:

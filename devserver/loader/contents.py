@@ -54,10 +54,18 @@ def _parts_of(thing: Any, name: str) -> Iterator[tuple[Any, Entries]]:
 
 
 def _of_one(read: Callable[[], Any], write: Callable[[Any], object]) -> Entries:
-    def put(key: Any, now: Any, value: Any) -> None:
-        write(value)
+    # What was closed has no content, and gets none.
+    def read_open() -> Table:
+        try:
+            return {"content": read()}
+        except ValueError:
+            return {}
 
-    return lambda: {"content": read()}, put
+    def put(key: Any, now: Any, value: Any) -> None:
+        if read_open() and value is not MISSING:
+            write(value)
+
+    return read_open, put
 
 
 def _content_of(thing: Any, name: str) -> Content | None:

@@ -75,11 +75,9 @@ def by_occurrence(things: Collection[Any]) -> Table:
     found: Table = {(id(each), 0): each for each in things}
     if len(found) == len(things):
         return found
-    found = {}
+    found, counts = {}, dict[int, int]()
     for each in things:
-        count = 0
-        while (id(each), count) in found:
-            count += 1
+        count = counts[id(each)] = counts.get(id(each), -1) + 1
         found[id(each), count] = each
     return found
 

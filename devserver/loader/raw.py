@@ -69,6 +69,14 @@ def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:
     return None
 
 
+def own(thing: object, name: str) -> Any:
+    """Return an attribute that an object or its class has; None without it. A `__getattr__` is not asked."""
+    try:
+        return object.__getattribute__(thing, name)
+    except AttributeError:
+        return None
+
+
 def slots_of(cls: type) -> list[tuple[str, Any]]:
     """Return the slots of a class with their descriptors, those of its bases too."""
     return [

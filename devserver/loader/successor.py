@@ -9,6 +9,7 @@ import enum
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import _lru_cache_wrapper
 from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType, UnionType
 from typing import Any
@@ -115,14 +116,16 @@ def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held:
     if a member is gone.
     """
     kept = {type(each) for each in held if raw.derives(type(each), enum.Enum)}
-    chosen = {old: new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
+    # By identity: a class of a mod may have a hash of its own.
+    chosen = {id(old): new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
     for module in modules if chosen else ():
         names = _namespace(module)
         for name, value in list(names.items()):
-            if raw.derives(type(value), type) and value in chosen:
-                names[name] = chosen[value]
-            elif type(value) in chosen:
-                names[name] = _of_member(value)
+            if raw.derives(type(value), type) and id(value) in chosen:
+                names[name] = chosen[id(value)]
+            elif id(type(value)) in chosen:
+                with suppress(Gone):  # a value of several flags, which have other values now
+                    names[name] = _of_member(value)
 
 
 def _has_all_members(old: Any, new: Any) -> bool:

@@ -474,11 +474,14 @@ class Transaction:
         self._shop.registry.commit(swap)
         # The point of no return: what fails from here on is told, and nothing is taken back.
         self._undo.clear()
-        for candidate in candidates:
-            if candidate.transfer is not None:
-                candidate.transfer.keep()
-        if self.build is not None:
-            self.build.keep()
+        keeps = [each.transfer.keep for each in candidates if each.transfer is not None]
+        for keep in (*keeps, *([self.build.keep] if self.build is not None else [])):
+            try:
+                keep()
+            except Exception as error:
+                # The gates have to open all the same.
+                mods = ", ".join(each.step.mod_id for each in candidates)
+                self._shop.say(f"{mods}: applied; a fault of oa-dev after it: {type(error).__name__}: {error}")
 
     def _replaced(self, candidates: list[Candidate]) -> Past | None:
         """What this reload replaces, so that it can be undone; None where no code was replaced or moved."""

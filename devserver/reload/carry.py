@@ -14,6 +14,7 @@ from typing import Any
 
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
+from devserver.loader import raw
 from devserver.model.lifecycle import HandOver
 from devserver.model.plan import StateMove
 from devserver.reload import hooks
@@ -41,14 +42,14 @@ async def pack_state(generation: Generation, limit: float) -> PackedState:
     """Pack a running mod's state, where mods run; `limit`: seconds for `capture_state()`."""
     instance, lost = generation.instance, []
     captured = None
-    capture = getattr(instance, "capture_state", None)
-    if callable(capture) and callable(getattr(instance, "restore_state", None)):
+    capture = raw.own(instance, "capture_state")
+    if callable(capture) and callable(raw.own(instance, "restore_state")):
         try:
             value = await hooks.call_hook(generation, capture, "capture_state()", limit)
             captured = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             lost.append(f"{_CAPTURED} ({_why(error)})")
-    elif hasattr(instance, "take_class"):
+    elif raw.own(instance, "take_class") is not None:
         # It stands for another object, whose data is kept for its next start.
         return PackedState(names=("its data",))
     elif generation.hand_over is HandOver.REBIND:
@@ -98,7 +99,7 @@ async def unpack_state(
     Keys that the new code cannot read are named and left out. Raises the exceptions of
     `restore_state()`.
     """
-    restore = getattr(generation.instance, "restore_state", None)
+    restore = raw.own(generation.instance, "restore_state")
     lost = list(packed.lost)
     if packed.captured is not None and callable(restore):
         try:

@@ -22,6 +22,7 @@ from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
 from devserver.live.overseer import frames_of
+from devserver.loader import raw
 from devserver.loader.changes import changes_of
 from devserver.loader.moving import Remembered, StateMove, sentinels
 from devserver.loader.started import take_out
@@ -160,8 +161,8 @@ class StateTransfer:
 
     def _hooks(self) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
         """Return the mod's own hooks for the hand-over, if it defines both."""
-        capture = getattr(self.old.instance, "capture_state", None)
-        restore = getattr(self.new.instance, "restore_state", None)
+        capture = raw.own(self.old.instance, "capture_state")
+        restore = raw.own(self.new.instance, "restore_state")
         fresh = self.way is not HandOver.REBIND
         return (capture, restore) if fresh and callable(capture) and callable(restore) else None
 
@@ -209,7 +210,7 @@ class StateTransfer:
     def _rebind(self) -> str:
         instance = self.old.instance
         # A mod that stands for another object decides on this itself.
-        take_class = getattr(instance, "take_class", None) or partial(_take_class, instance)
+        take_class = raw.own(instance, "take_class") or partial(_take_class, instance)
         self.undo_class = take_class(self.new_class)
         _serve_as(self.old, self.new)
         if self.move is not None:

@@ -24,6 +24,7 @@ from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers, takes_one
 from devserver.live.loops import run_in_thread
 from devserver.live.overseer import frames_in, frames_of
+from devserver.loader import raw
 from devserver.loader.build import Build
 from devserver.loader.changes import (
     ProcessChanges,
@@ -136,7 +137,7 @@ def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, rec
     except ValueError:
         known = ", ".join(each.value for each in HandOver)
         raise HookFailed(f"reload_mode is {named!r}; it is one of {known}") from None
-    is_alike = hasattr(mod_class, "take_class") == hasattr(before, "take_class")
+    is_alike = hasattr(mod_class, "take_class") == (raw.own(before, "take_class") is not None)
     return mode if is_alike or mode is not HandOver.REBIND else HandOver.FRESH
 
 

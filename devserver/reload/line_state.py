@@ -17,6 +17,7 @@ from typing import Any
 
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
+from devserver.loader import raw
 from devserver.loader.walk import Walk
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
@@ -46,7 +47,7 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
             new.instance.state = main.instance.state
             return f"state shared with {main.mod_id}"
         case StateMode.COPY:
-            if hasattr(main.instance, "take_class"):
+            if raw.own(main.instance, "take_class") is not None:
                 return "state not copied: a mod of openagents keeps it in itself"
             new.instance.state = copied(main, new)
             return f"state copied ({_keys(new.instance.state)})"
@@ -57,9 +58,9 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
 def check_shareable(new: Generation, main: Generation) -> None:
     """Raise HookFailed if a mod and its line cannot have one dict, for classes that both have."""
     for each in (new, main):
-        if callable(getattr(each.instance, "capture_state", None)):
+        if callable(raw.own(each.instance, "capture_state")):
             raise HookFailed(f"{each.mod_id} hands its state over itself (capture_state): say state: copy or empty")
-        if hasattr(each.instance, "take_class"):
+        if raw.own(each.instance, "take_class") is not None:
             raise HookFailed(f"{each.mod_id} keeps its data in itself: say state: copy or empty")
     walk = Walk(main.instance.state)
     walk.finish()

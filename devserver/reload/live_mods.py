@@ -7,6 +7,7 @@ from typing import TypeGuard
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
+from devserver.loader import raw
 from devserver.loader.modules import LoadedModules, Text
 from devserver.model.lifecycle import HandOver
 from devserver.model.plan import LiveMod
@@ -75,9 +76,9 @@ def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = 
         line=line,
         code=generation.code,
         hand_over=generation.hand_over,
-        is_bridged=hasattr(instance, "take_class"),
+        is_bridged=raw.own(instance, "take_class") is not None,
         reloadable=generation.reloadable,
-        captures=callable(getattr(instance, "capture_state", None)),
+        captures=callable(raw.own(instance, "capture_state")),
         handled=generation.handled,
         out=out,
     )

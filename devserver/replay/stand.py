@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
+from devserver.loader import raw
 from devserver.model.event import Event
 from devserver.reload.carry import PackedState
 from devserver.replay.plain import NotPlain, decode, encode
@@ -86,7 +87,7 @@ async def set_up(
         if generation.mod_id in states:
             given = states[generation.mod_id]
             _fill(generation.instance.state, given.keys, _FILLED_DEPTH)
-            restore = getattr(generation.instance, "restore_state", None)
+            restore = raw.own(generation.instance, "restore_state")
             if given.captured is not None and callable(restore):
                 answer = restore(given.captured[0])
                 if inspect.isawaitable(answer):

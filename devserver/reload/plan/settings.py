@@ -56,7 +56,7 @@ _UNSET = object()
 
 def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
     """Return the step for a changed configuration, or None if it is the same."""
-    if dict(spec.config) == dict(mod.config):
+    if _is_same(dict(spec.config), dict(mod.config)):
         return None
     reason = ", ".join(_differences("config", mod.config, spec.config))
     if mod.takes_config:
@@ -73,7 +73,16 @@ def _differences(name: str, old: object, new: object) -> list[str]:
         return [
             text for key in keys for text in _differences(f"{name}.{key}", old.get(key, _UNSET), new.get(key, _UNSET))
         ]
-    return [] if old == new else [f"{name} {_value(old)} → {_value(new)}"]
+    return [] if _is_same(old, new) else [f"{name} {_value(old)} → {_value(new)}"]
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Return whether two values of network.yaml are equal and of one type: 1, 1.0 and true are three."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return type(one) is type(other) and one == other
 
 
 def _value(value: object) -> str:
