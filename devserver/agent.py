@@ -99,7 +99,7 @@ class Agent:
         return (self._given or _running_here() or _DEFAULT_URL).rstrip("/")
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._stay(), name=f"agent {self.agent_id}")
+        self._task = asyncio.create_task(self._keep_staying(), name=f"agent {self.agent_id}")
         try:
             async with asyncio.timeout(self._patience):
                 await self._connected()
@@ -182,6 +182,13 @@ class Agent:
             self._line, self._failure = line, failure
             self._changed.notify_all()
 
+    async def _keep_staying(self) -> None:
+        try:
+            await self._stay()
+        except Exception as error:
+            # Its caller waits for events, and would wait without end.
+            await self._over(AgentError("failed", f"{type(error).__name__}: {error}"))
+
     async def _stay(self) -> None:
         """Connect, hear, and connect again, until the network ends the stay."""
         delay = _FIRST_DELAY
@@ -198,7 +205,7 @@ class Agent:
             delay, self.secret = _FIRST_DELAY, line.secret
             await self._set(line)
             try:
-                await line.run(lambda values: self._put(Event.from_dict(values)))
+                await line.run(self._take)
             except AgentError as ended:
                 await self._over(ended)
                 return
@@ -219,6 +226,14 @@ class Agent:
         except NoWebSocket:
             return await _HttpLine.open(self.url, joining)
 
+    def _take(self, values: Mapping[str, Any]) -> None:
+        try:
+            event = Event.from_dict(values)
+        except (TypeError, ValueError, AttributeError) as error:
+            _log.warning("an event for the agent cannot be read", agent=self.agent_id, error=str(error))
+            return
+        self._put(event)
+
     def _put(self, event: Event | None) -> None:
         if self._events.full():
             self._events.get_nowait()
@@ -234,6 +249,16 @@ class Agent:
             task.cancel()
             await asyncio.wait([task])
         self._line = None
+
+
+def _refusal(answer: Mapping[str, Any], message: str) -> Exception:
+    """Return the exception for a network that refuses the agent: an OSError where it may come again soon."""
+    code = str(answer.get("code"))
+    return ConnectionError(message) if code in _PASSING else AgentError(code, message)
+
+
+_PASSING = frozenset({"stopping", "restarted"})
+"""Why a server that ends, or begins again, refuses for a moment."""
 
 
 class WebSocketLine:
@@ -266,9 +291,13 @@ class WebSocketLine:
             answer = json.loads(await socket.recv())
         except ConnectionClosed as error:
             raise ConnectionError(str(error)) from error
+        except BaseException:
+            # Given up: the server would push into a line that has no reader.
+            socket.transport.abort()
+            raise
         if answer.get("type") != "registered":
             await socket.close()
-            raise AgentError(str(answer.get("code")), str(answer.get("message")))
+            raise _refusal(answer, str(answer.get("message")))
         return cls(socket, str(answer["secret"]))
 
     async def run(self, received: Received) -> None:
@@ -346,7 +375,7 @@ class _HttpLine:
         answer = await _asked(_connection(url), "POST", "/api/register", joining)
         if answer.get("success") is not True:
             message = answer.get("error_message") or answer.get("message") or "the network refused the agent"
-            raise AgentError(str(answer.get("code")), str(message))
+            raise _refusal(answer, str(message))
         return cls(url, str(joining["agent_id"]), str(answer["secret"]))
 
     async def run(self, received: Received) -> None:
@@ -365,7 +394,7 @@ class _HttpLine:
             answer = await _asked(_connection(self._url, POLL_SECONDS), "POST", "/api/send_event", body)
         except (OSError, http.client.HTTPException) as error:
             raise _Lost from error
-        if answer.get("code") == "not_proven":
+        if answer.get("code") in {"not_proven", *_PASSING}:
             # A server that was killed may have forgotten the agent: its poll finds out, and registers again.
             raise _Lost
         return answer

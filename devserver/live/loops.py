@@ -368,5 +368,9 @@ def _succeed(done: asyncio.Future[T], result: T) -> None:
 
 
 def _fail(done: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):
+        # No future takes one: the caller would wait without end.
+        cause, error = error, RuntimeError("StopIteration was raised")
+        error.__cause__, error.__traceback__ = cause, cause.__traceback__
     if not done.done():
         done.set_exception(error if isinstance(error, Exception) else RuntimeError(f"the thread ended: {error!r}"))

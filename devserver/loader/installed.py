@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -100,7 +101,9 @@ class InstalledCode:
                 # The stamp of a file at its first look, shortly after it was
                 # loaded; a file written since counts as changed.
                 found = _stamp(file, None)
-                late = found is not None and self._began_ns is not None and found.changed_ns > self._began_ns
+                # A time in the future is that of another clock, and says nothing.
+                began, now = self._began_ns, time.time_ns()
+                late = found is not None and began is not None and began < found.changed_ns <= now
                 self._known[file] = _Stamp(0, 0, None) if late else found
         self._began_ns = None
 

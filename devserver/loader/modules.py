@@ -27,7 +27,7 @@ from devserver.loader.lines import Lines, line_of
 from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
 from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
-from devserver.sources.imports import ancestors
+from devserver.sources.imports import Imports, ancestors
 from devserver.sources.large import code_of, is_large
 
 
@@ -104,7 +104,10 @@ class Loaded:
         serves.
         """
         if self._imports is None:
-            found = read_imports(self.text.data, self.name, self.package)
+            try:
+                found = read_imports(self.text.data, self.name, self.package)
+            except SyntaxError:
+                found = Imports()  # Python compiles some sources that it cannot parse into a tree; `seen` has what ran
             line = line_of(self.name)
             named = {*found.eager, *found.lazy}
             if line is not None:

@@ -81,4 +81,4 @@ def _named_folders(folder: Path, source: bytes) -> Iterator[Path]:
         inside = [each.name for each in os.scandir(folder) if each.is_dir()]
     except OSError:
         return
-    yield from (folder / each for each in inside if any(f"{q}{each}{q}".encode() in source for q in ("'", '"')))
+    yield from (folder / each for each in inside if any(q + os.fsencode(each) + q in source for q in (b"'", b'"')))

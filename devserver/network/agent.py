@@ -24,7 +24,7 @@ HELD_HERE_SECONDS = 15.0
 CONNECTED_SECONDS = 30.0
 """Seconds after its last poll in which an agent counts as connected; polls take up to 20."""
 
-_IDENTITY_BYTES = 1024
+IDENTITY_BYTES = 1024
 """The rough bytes of an agent without its metadata."""
 
 ChannelChanged = Callable[[str, str, str], None]
@@ -74,7 +74,7 @@ class Agent:
     @property
     def size(self) -> int:
         """The rough bytes of its identity."""
-        return len(self.written) + _IDENTITY_BYTES
+        return len(self.written) + IDENTITY_BYTES
 
     def connected(self, now: float) -> bool:
         """Return whether a socket is open or the last poll is recent and its client has not gone

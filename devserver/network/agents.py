@@ -21,6 +21,7 @@ from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Acco
 from devserver.network.agent import (
     HELD_HERE_SECONDS,
     HELD_SECONDS,
+    IDENTITY_BYTES,
     Admitted,
     Agent,
     AgentChanged,
@@ -163,15 +164,19 @@ class Directory(AgentsElsewhere):
                 raise EventRefused("agent_id_taken", f"the agent id {admitted.agent_id!r} was taken a moment ago")
             if admitted.resumes and known is not None:
                 before = (known.written, known.proven)
-                known.proven = admitted.proven
-                self._identities.keep(len(admitted.written) - len(known.written))
-                known.written, known.transport = admitted.written, admitted.transport
-                agent, is_news = known, before != (admitted.written, known.proven)
+                known.proven, known.transport = admitted.proven, admitted.transport
+                # It comes back whatever there is room for; without room it is described as before.
+                if self._has_room(known, admitted.written):
+                    self._identities.keep(len(admitted.written) - len(known.written))
+                    known.written = admitted.written
+                agent, is_news = known, before != (known.written, known.proven)
             else:
+                if known is None:
+                    self._refuse_if_no_room(admitted.agent_id)
+                if not self._has_room(known, admitted.written):
+                    raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
                 if known is not None:
                     self._forget(known)
-                else:
-                    self._refuse_if_no_room(admitted.agent_id)
                 digest = secret_digest(admitted.secret)
                 agent = self._add(admitted.agent_id, admitted.written, admitted.group, admitted.transport, digest)
                 agent.proven = admitted.proven
@@ -500,11 +505,20 @@ class Directory(AgentsElsewhere):
     def _add(self, agent_id: str, written: bytes, group: str, transport: str, secret_hash: str) -> Agent:
         outbox = self._outbox_of(agent_id)
         agent = Agent(agent_id, written, group, transport, secret_hash, outbox, self._clock())
-        if not self._identities.ask(agent.size, 0):
-            raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
+        # Counted, not asked for: an earlier run, or another host, has let it in.
+        self._identities.keep(agent.size)
         self._agents[agent_id] = agent
         self._looks[look(agent_id)] = agent_id
         return agent
+
+    def _has_room(self, known: Agent | None, written: bytes) -> bool:
+        """Return whether a description may be kept for an agent, over the one that is known."""
+        owned = 0 if known is None else known.size
+        more = len(written) + IDENTITY_BYTES - owned
+        if more > 0 and not self._identities.ask(more, owned):
+            return False
+        self._identities.keep(-max(more, 0))  # counted where it is put
+        return True
 
     def _outbox_of(self, agent_id: str) -> Outbox:
         outbox = Outbox(self._config.limits.outbox_events, self._outboxes)

@@ -291,7 +291,10 @@ class Engine:
                 await asyncio.sleep(self.agents_first)
             while self._afterwards:
                 # Without a name for it: this frame lasts, and a build holds the modules that it replaced.
-                await self.worker.run(self._afterwards.pop().read_imports)
+                try:
+                    await self.worker.run(self._afterwards.pop().read_imports)
+                except Exception as error:
+                    self._tell(Notice(f"imports could not be read: {type(error).__name__}: {error}"))
             queue.task_done()
 
     async def quiet(self) -> None:

@@ -19,7 +19,7 @@ from devserver.loader.substitutes import package_folder
 from devserver.sources.imports import read_imports
 from devserver.sources.large import code_of
 
-_MOST_READ = 65536
+_MOST_READ = 16384
 _LONGEST_LINE = 4096
 _YAML = (".yaml", ".yml")
 _OF_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -37,8 +37,11 @@ class Program:
     rest: bytes = b""
 
     def lines(self) -> Iterator[str]:
-        """Return the lines that the program has written since, without blocking."""
-        while True:
+        """Return lines that the program has written since, without blocking. One that writes without end waits."""
+        yield from self._read(1)
+
+    def _read(self, times: int) -> Iterator[str]:
+        for _ in range(times):
             try:
                 data = os.read(self.output, _MOST_READ)
             except (BlockingIOError, OSError):
@@ -52,7 +55,7 @@ class Program:
 
     def last_words(self) -> Iterator[str]:
         """Return the rest of the output once the program has ended, and close the pipe."""
-        yield from self.lines()
+        yield from self._read(64)
         if self.rest:
             yield self.rest.decode("utf-8", "replace")
             self.rest = b""
@@ -112,6 +115,8 @@ def problem_of(file: Path) -> str | None:
             code_of(data, str(file))
     except SyntaxError as error:
         return f"line {error.lineno}: {error.msg}"
+    except (RecursionError, MemoryError):
+        return "it is nested too deep for Python"
     except (OSError, ValueError) as error:
         return error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return None
@@ -127,7 +132,7 @@ def sources_digest(file: Path) -> str:
             data = each.read_bytes()
         except OSError:
             continue
-        digest.update(str(each).encode() + b"\0" + data + b"\0")
+        digest.update(os.fsencode(each) + b"\0" + data + b"\0")
         found = [found for found in _imported(data, file.parent) if found not in seen]
         seen.update(found)
         waiting.extend(found)

@@ -62,6 +62,7 @@ class RestartInPlace:
         self._parts = parts
         self._asked = time.time()
         self._insisted = asyncio.Event()
+        self._is_packed = False
 
     def insist(self) -> None:
         """Stop waiting for handlers: a second request insists."""
@@ -77,11 +78,12 @@ class RestartInPlace:
         await parts.network.end_mods()
         ended = await run_in_thread(end_children, _CHILDREN_END)
         # Here the loop still runs, which alone reaps them without a fault from Python 3.12 on.
-        await parts.give_way()
         try:
+            await parts.give_way()
             self._replace(ended, paused)
-        except OSError as error:
-            parts.serve_on()
+        except Exception as error:  # of any kind: agents wait meanwhile
+            if self._is_packed:
+                parts.serve_on()
             self._tell(f"not restarted: {error}; the mods are loaded again in this process")
             parts.network.engine.go_on()
             await parts.network.initialize()
@@ -99,6 +101,7 @@ class RestartInPlace:
         assert restart is not None
         connections = parts.connections.hand_over()
         values, descriptors = parts.more()
+        self._is_packed = True
         # Plain values: the next image may have another version of this code.
         memory = write_memory({
             **parts.network.pack(),

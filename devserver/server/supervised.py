@@ -139,6 +139,7 @@ class Supervised:
         self._words = _kept(given.get("words"))
         self._inherited = _socket_of(given.get("listening"))
         self._wanted: str | None = given.get("wanted")
+        self._entrusted: str | None = given.get("entrusted")
         self.began: float | None = given.get("began")
         """When a person asked for this run, in seconds since 1970; None for a direct start."""
 
@@ -162,8 +163,11 @@ class Supervised:
 
     def entrust(self, listening: socket.socket, host: str, port: int) -> None:
         """Let the supervisor hold the socket that serves this wanted host and port, so that it outlives this run."""
-        if self._line is not None:
-            socket.send_fds(self._line, [ENTRUSTED + f" {host} {port}".encode()], [listening.fileno()])
+        wanted = f"{host} {port}"
+        # Once over all restarts in place: the supervisor reads when the process ends, and the line has little room.
+        if self._line is not None and wanted != self._entrusted:
+            socket.send_fds(self._line, [ENTRUSTED + f" {wanted}".encode()], [listening.fileno()])
+            self._entrusted = wanted
 
     def again(self) -> tuple[dict[str, str], list[int]]:
         """Return what the next image needs to be supervised: variables, and descriptors."""
@@ -172,7 +176,8 @@ class Supervised:
             handed["line"] = self._line.fileno()
         if self._words is not None:
             handed["words"] = self._words
-        return ({VARIABLE: as_environment(handed, self.crashes)}, list(handed.values())) if handed else ({}, [])
+        values = {**handed, "entrusted": self._entrusted}
+        return ({VARIABLE: as_environment(values, self.crashes)}, list(handed.values())) if handed else ({}, [])
 
     def quarantine(self, config: NetworkConfig, roots: Roots) -> Quarantine:
         """Return the mods of this network that must not be loaded unchanged."""

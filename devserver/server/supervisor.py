@@ -77,7 +77,8 @@ class Supervisor:
     def _goes_on(self, crash: Crash) -> bool:
         """Note a crash; return whether the server is started again."""
         self._times.append(self._clock())
-        self._crashes = (*self._crashes, crash)
+        # They travel in one variable of the environment, which has 128 KiB at most.
+        self._crashes = (*self._crashes, replace(crash, places=crash.places[:20]))[-8:]
         at = f" at {crash.places[0].file}:{crash.places[0].line}" if crash.places else ""
         if len(self._times) == MOST_CRASHES and self._times[-1] - self._times[0] <= WITHIN_SECONDS:
             self._tell(f"the server crashed ({crash.how}){at}, {MOST_CRASHES} times in a row: giving up")
@@ -113,10 +114,12 @@ class Supervisor:
     def _heard(self, line: socket.socket) -> bool:
         """Return the server's messages: its listening socket; whether its end was clean."""
         parted = False
+        # A process that a mod has forked may hold the other end: all messages are there already.
+        line.setblocking(False)
         while True:
             try:
                 message, descriptors, _, _ = socket.recv_fds(line, 1024, 1)
-            except ConnectionError:
+            except (ConnectionError, BlockingIOError):
                 return parted
             if message.startswith(ENTRUSTED) and descriptors:
                 listening = socket.socket(fileno=descriptors[0])

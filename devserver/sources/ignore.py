@@ -116,7 +116,7 @@ def _is_pattern(line: str) -> bool:
         return False
     try:
         _spec_of([line])
-    except ValueError:
+    except (ValueError, re.error):
         # Git ignores such a line, too.
         return False
     return True

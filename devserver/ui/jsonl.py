@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from devserver.model.encoding import from_json, to_json
 from devserver.model.facts import Fact, Ignored, Notice
 from devserver.model.wire_form import iso, lines_of
 from devserver.ui.repeats import Repeats, what_repeats
@@ -71,4 +72,9 @@ def log_line(said: Said, now: datetime) -> str:
 def line_of(values: Mapping[str, Any]) -> str:
     """Return an object as one line. ASCII: nothing in it can steer a terminal or break a line; lone
     surrogates survive."""
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
+    try:
+        text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), default=str)
+    except Exception:
+        # A mod logs what it likes: circles, keys that are no texts, objects that cannot be shown.
+        text = json.dumps(from_json(to_json(values)), ensure_ascii=True, separators=(",", ":"))
+    return text + "\n"

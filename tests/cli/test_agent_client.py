@@ -11,13 +11,16 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from processes import PATIENCE, Running, oa_dev, write
 
 from devserver import Agent, AgentError
-from devserver.agent import NoWebSocket, WebSocketLine
+from devserver.agent import NoWebSocket, WebSocketLine, _refusal
 from devserver.server.runfile import write_run_file
 
 ECHO = """\
@@ -200,3 +203,43 @@ def test_without_an_address_an_agent_finds_the_network_of_its_folder(
     assert agent.url == "http://127.0.0.1:8700"
     monkeypatch.setenv("OA_DEV_URL", "http://127.0.0.1:1/")
     assert (Agent("ana").url, Agent("ana", "http://127.0.0.1:2").url) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+
+
+class Lines(Agent):
+    """An agent whose connections are given: each is an exception, or what comes over it."""
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__("ana", "http://127.0.0.1:1")
+        self.lines = list(lines)
+
+    async def _open(self) -> Any:
+        given = self.lines.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return SimpleNamespace(secret="s", close=self.closed, run=partial(self.run, given))
+
+    async def run(self, events: list[object], received: Any) -> None:
+        for each in events:
+            received(each)
+        await asyncio.Event().wait()
+
+    async def closed(self, *, leave: bool) -> None:
+        """Nothing is open."""
+
+
+async def test_an_agent_comes_back_after_a_server_that_ends_and_hears_on_after_an_event_that_cannot_be_read() -> None:
+    """A refusal for a moment ends no stay, nor does one event."""
+    good = {"event_name": "note.take", "source_id": "ben", "payload": {}}
+    passing = _refusal({"code": "stopping"}, "try again when it is back")
+    async with asyncio.timeout(PATIENCE):
+        me = Lines(passing, [{**good, "event_id": "1"}, {**good, "payload": None}, {**good, "event_id": "2"}])
+        await me.__aenter__()
+        assert [(await anext(me)).event_id for _ in range(2)] == ["1", "2"]
+        await me._end(leave=False)
+
+
+async def test_what_ends_an_agents_work_is_raised_where_it_is_waited_for() -> None:
+    """It waited without end."""
+    with pytest.raises(AgentError, match="RuntimeError: a fault"):
+        async with asyncio.timeout(PATIENCE):
+            await Lines(RuntimeError("a fault")).__aenter__()

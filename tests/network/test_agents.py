@@ -1,5 +1,7 @@
 """Identities, groups, signs of life: who is an agent of this network."""
 
+from dataclasses import replace
+
 import pytest
 
 from devserver.errors import EventRefused
@@ -380,3 +382,23 @@ def test_an_id_of_an_earlier_run_is_free_on_this_machine_until_its_agent_is_hear
     after.touch("ana")
     assert code_of(after.register, "ana", {}, near=True) == "agent_id_taken"
     assert after.register("ana", {}, secret=secret).resumed
+
+
+def test_descriptions_of_agents_keep_within_their_bound_and_those_that_were_let_in_come_back(clock):
+    """An agent that returns with a larger one than there is room for keeps the one of before; none is lost for it."""
+    agents = directory(clock)
+    account = agents._identities
+    account.bound = replace(account.bound, most=60_000, fair=0)
+    secrets = {name: agents.register(name, {}).secret for name in ("ana", "ben", "cleo")}
+    large = {"about": "x" * 25_000}
+    for name, secret in secrets.items():
+        assert agents.register(name, large, secret=secret).resumed
+    assert account.used <= account.bound.most
+    assert [len(each.written) > 25_000 for each in agents.agents()] == [True, True, False]
+    with pytest.raises(EventRefused, match="no room"):
+        agents.take_in(replace(agents.admit("cleo", large, secret=secrets["cleo"]), resumes=False))
+    assert agents.agent("cleo") is not None
+    after = directory(clock)
+    after._identities.bound = replace(account.bound, most=1000)
+    after.unpack(agents.pack())
+    assert [each.agent_id for each in after.agents()] == ["ana", "ben", "cleo"]

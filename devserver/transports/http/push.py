@@ -292,6 +292,8 @@ class Session:
                     return
             else:
                 self._socket.say(b'{"type":"event","event":' + letter.raw + b"}")
+                if self._socket.transport.is_closing():
+                    return  # nothing was written: it waits until its agent is back
                 outbox.handed_over(letter)
         self._is_waiting = True
         asyncio.get_running_loop().call_soon(self._push)

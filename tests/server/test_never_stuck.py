@@ -1,0 +1,118 @@
+"""Faults that ended a server, or made it wait without end, found by reading."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from workspaces import Workspace, served
+
+from devserver.loader.installed import InstalledCode
+from devserver.loader.named import _named_folders
+from devserver.model.facts import Status
+from devserver.server.programs import Program
+from devserver.server.supervised import VARIABLE, Supervised
+from devserver.sources.ignore import _is_pattern
+from devserver.ui.jsonl import line_of
+
+
+def test_a_server_may_restart_in_place_many_times_before_its_supervisor_reads() -> None:
+    """The line between the two has room for some hundred messages, and the next one waited."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs.setblocking(False)
+        values = {"line": theirs.detach()}
+        for _ in range(600):
+            supervised = Supervised(values)
+            supervised.entrust(listening, "127.0.0.1", 8700)
+            variables, descriptors = supervised.again()
+            values = json.loads(variables[VARIABLE])
+            assert descriptors == [values["line"]]
+            supervised._line.detach()
+        os.close(values["line"])
+
+
+@pytest.mark.parametrize("top", ["first = next(iter(()))", "raise StopIteration"])
+async def test_a_stop_iteration_at_the_top_of_a_module_fails_its_save_at_its_line(work: Workspace, top: str) -> None:
+    """No future takes that exception, so that the import counted as one that hangs."""
+    work.mod("odd", served("odd", 1))
+    await work.start("mods.odd", home="thread")
+    (outcome,) = (await work.save_mod("odd", served("odd", 2), top)).outcomes
+    assert (outcome.status, outcome.error.where.line) == (Status.ROLLED_BACK, 4)
+    assert await work.version("odd") == 1
+
+
+async def test_a_fault_while_imports_are_read_ends_no_reload_after_it(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read after the save was answered: it said applied, and all later saves waited without end."""
+    work.mod("odd", served("odd", 1))
+    await work.start("mods.odd")
+
+    def unread(*_: object) -> None:
+        raise SyntaxError("too deep")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("devserver.loader.modules.read_imports", unread)
+        await work.save_mod("odd", served("odd", 2))
+        await work.net.engine.quiet()
+    await work.save_mod("odd", served("odd", 3))
+    assert await work.version("odd") == 3
+
+
+def test_a_program_that_writes_without_end_is_read_some_lines_at_a_time() -> None:
+    """The server serves agents in between."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    program = Program("agents/ana.py", 0, reading, "")
+    try:
+        os.write(writing, b"word\n" * 12_000)
+        assert 0 < len(list(program.lines())) < 5000
+    finally:
+        os.close(writing)
+        list(program.last_words())
+
+
+def test_a_line_of_gitignore_that_git_cannot_read_is_no_rule() -> None:
+    """Git ignores it, too."""
+    assert not _is_pattern("data[z-a]/")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are texts")
+def test_a_folder_whose_name_is_no_text_fails_no_import(tmp_path: Path) -> None:
+    """It lies beside a module that names files."""
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    (tmp_path / "data").mkdir()
+    assert list(_named_folders(tmp_path, b"open('data')")) == [tmp_path / "data"]
+
+
+def test_what_a_mod_logs_is_a_line_whatever_it_is() -> None:
+    """A log call failed its event where the log was shown as JSON."""
+
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError
+
+    circle: list[object] = []
+    circle.append(circle)
+    for value in ({(1, 2): 3}, circle, Odd()):
+        assert json.loads(line_of({"message": "said", "cells": value}))["message"] == "said"
+
+
+def test_a_file_of_the_future_asks_for_no_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written by another clock, and would ask again in each new image until then."""
+    file = tmp_path / "late_clock.py"
+    file.write_text("")
+    os.utime(file, (time.time() + 9999,) * 2)
+    module = ModuleType("late_clock")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "late_clock", module)
+    installed = InstalledCode(lambda path: False, time.time() - 1)
+    told = [words for _ in range(3) for words in installed.changed()]
+    assert [each for each in told if "late_clock" in each] == []
