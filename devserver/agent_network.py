@@ -502,8 +502,10 @@ class AgentNetwork:
         """The number of events, repeats not counted."""
         return self._dispatcher.events
 
-    def get_network_stats(self) -> dict[str, Any]:
-        """Return the statistics of the network; `dynamic_mods` is shaped as in OpenAgents."""
+    def get_network_stats(self, *, described: bool = True) -> dict[str, Any]:
+        """Return the statistics of the network; `dynamic_mods` is shaped as in OpenAgents. `described`: with what
+        agents say of themselves.
+        """
         loaded = self.get_loaded_mods()
         return {
             "network_id": self.network_id,
@@ -522,7 +524,7 @@ class AgentNetwork:
                 "details": loaded,
             },
             "readme": readme_of(self.config, self.workspace),
-            **agent_stats(self.directory),
+            **agent_stats(self.directory, described=described),
         }
 
     # Events

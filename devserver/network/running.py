@@ -89,19 +89,21 @@ def readme_of(config: NetworkConfig, workspace: Path) -> str:
     return "" if data is None else data[:_README_BYTES].decode("utf-8", "replace")
 
 
-def agent_stats(directory: Directory) -> dict[str, Any]:
-    """Say which agents there are and who is in which group, in the names of OpenAgents' statistics."""
+def agent_stats(directory: Directory, *, described: bool = True) -> dict[str, Any]:
+    """Say which agents there are and who is in which group, in the names of OpenAgents' statistics. Only where they
+    are to be `described`, what agents say of themselves is read: it may be megabytes.
+    """
     agents, config = directory.agents(), directory.config
     groups: dict[str, list[str]] = {}
     for agent in agents:
         groups.setdefault(agent.group, []).append(agent.agent_id)
-    described = {each.name: each for each in config.groups.values()}
-    names = dict.fromkeys((*described, config.default_group))
+    named = {each.name: each for each in config.groups.values()}
+    names = dict.fromkeys((*named, config.default_group))
     return {
         "agents": {
             agent.agent_id: {
-                "capabilities": agent.metadata.get("capabilities", []),
-                "metadata": agent.metadata,
+                "capabilities": (metadata := agent.metadata).get("capabilities", []),
+                "metadata": metadata,
                 "last_seen": time.time() - directory.silence(agent),
                 # Clients of OpenAgents know no other transport that is spoken here.
                 "transport_type": "http",
@@ -110,16 +112,16 @@ def agent_stats(directory: Directory) -> dict[str, Any]:
                 "group": agent.group,
                 "connected": directory.is_connected(agent),
             }
-            for agent in agents
+            for agent in (agents if described else ())
         },
         "groups": groups,
         "group_config": [
             {
                 "name": name,
-                "description": described[name].description if name in described else "",
+                "description": named[name].description if name in named else "",
                 "agent_count": len(groups.get(name, ())),
-                "metadata": dict(described[name].metadata) if name in described else {},
-                "has_password": name in described and bool(described[name].password_hash),
+                "metadata": dict(named[name].metadata) if name in named else {},
+                "has_password": name in named and bool(named[name].password_hash),
             }
             for name in names
         ],

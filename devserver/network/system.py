@@ -249,8 +249,9 @@ def _channel(event: Event) -> str:
 
 
 async def _health(network: AgentNetwork, event: Event, principal: Principal) -> EventResponse:
-    stats = network.get_network_stats()
-    if not principal.may(Scope.READ):
+    in_full = principal.may(Scope.READ)
+    stats = network.get_network_stats(described=in_full)
+    if not in_full:
         stats = {key: stats[key] for key in _BRIEF_STATS if key in stats}
     return answer(event, stats)
 

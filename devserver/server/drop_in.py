@@ -96,9 +96,9 @@ class OpenAgentsNetwork(AgentNetwork):
         )
         return topology
 
-    def get_network_stats(self) -> dict[str, Any]:
+    def get_network_stats(self, *, described: bool = True) -> dict[str, Any]:
         """Return the statistics; without a readme it is None, as there."""
-        stats = super().get_network_stats()
+        stats = super().get_network_stats(described=described)
         return {**stats, "readme": stats["readme"] or None}
 
     async def _process_event(self, event: Any, enable_delivery: bool = True) -> Any:

@@ -96,19 +96,23 @@ class KeptStates:
 
     async def _texts(self, live: Callable[[], Iterable[Generation]]) -> dict[str, str]:
         """Return the states as JSON. Call it on the mods' loop, so that none changes meanwhile."""
-        return {each.mod_path: json.dumps(self._plain_state(each)) for each in live() if _persists(each)}
+        room = [MOST_BYTES * 3 // 4]
+        return {each.mod_path: self._plain_state(each, room) for each in live() if _persists(each)}
 
-    def _plain_state(self, generation: Generation) -> dict[str, Any]:
-        """Return the keys of a state that hold plain data; the others are named, once."""
+    def _plain_state(self, generation: Generation, room: list[int]) -> str:
+        """Return the keys of a state that hold plain data, as JSON; the others are named, once. `room`: the
+        characters that are left for all mods: what was written has to be read again."""
         left = [MOST_VALUES]
-        kept = {}
+        kept = []
         for key, value in list(generation.instance.state.items()):
-            if type(key) is str and _is_plain(value, left):
-                kept[key] = value
+            text = _text_of(key, value, left)
+            if text is not None and len(text) <= room[0]:
+                room[0] -= len(text)
+                kept.append(text)
             else:
-                why = "the state is too large" if left[0] <= 0 else "is not plain data"
+                why = "the state is too large" if text is not None or left[0] <= 0 else "is not plain data"
                 self._say(f"{key}", f"{generation.mod_id}: key {str(key)!r} would not survive a crash: {why}")
-        return kept
+        return f"{{{','.join(kept)}}}"
 
     def _say(self, what: str, sentence: str) -> None:
         if (what, sentence) not in self._named:
@@ -126,6 +130,13 @@ def lost_words(how: str, began: float, brought_back: Iterable[str]) -> str:
 
 def _persists(generation: Generation) -> bool:
     return getattr(type(generation.instance), "persist_state", False) is True
+
+
+def _text_of(key: object, value: Any, left: list[int]) -> str | None:
+    try:
+        return f"{json.dumps(key)}:{json.dumps(value)}" if type(key) is str and _is_plain(value, left) else None
+    except (ValueError, RecursionError):
+        return None  # a circle, nested too deep, or an integer of thousands of digits
 
 
 def _is_plain(value: Any, left: list[int]) -> bool:

@@ -64,6 +64,8 @@ class Inotify:
         self._library = _library()
         self._handle = _checked(self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._directories: dict[int, Identity] = {}
+        self.lost = False
+        """Whether a watched directory has gone since `watch`: another one may have its name and number."""
         self._found: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._latest = 0.0
@@ -74,6 +76,7 @@ class Inotify:
     def watch(self, wanted: frozenset[Identity]) -> frozenset[Identity]:
         """Watch these directories and no others; those that exist and may be read. Directories that
         stay are watched without a gap. Raises OSError at a limit (ENOSPC)."""
+        self.lost = False
         watched = set(self._directories.values())
         for number, each in list(self._directories.items()):
             if each not in wanted:
@@ -122,7 +125,7 @@ class Inotify:
         if mask & _OVERFLOW or not is_text(name):
             self._missed()
         elif mask & _IGNORED:
-            self._directories.pop(number, None)
+            self.lost |= self._directories.pop(number, None) is not None
         elif number in self._directories:
             folder = self._directories[number][0]
             path = os.path.join(folder, name) if name else folder

@@ -111,7 +111,7 @@ class Notifier:
         between.
         """
         wanted = frozenset(each for path in directories if (each := _identity(path)) is not None)
-        if wanted != self._wanted:
+        if wanted != self._wanted or (self._inotify is not None and self._inotify.lost):
             self._wanted = wanted
             if self._is_polling or not self._place():
                 self._begin()

@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -196,7 +196,9 @@ def kept_from_writers(path: Path) -> Iterator[Kept]:
     try:
         yield Kept(_lease(handle), os.fstat(handle).st_ino)
     finally:
-        # Closing gives a lease back.
+        # Closing gives a lease back, unless a mod has forked meanwhile: its child has the file open, too.
+        with suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         os.close(handle)
 
 

@@ -59,7 +59,7 @@ class SmallNetwork:
     async def unregister_agent(self, agent_id):
         return self.directory.unregister(agent_id)
 
-    def get_network_stats(self):
+    def get_network_stats(self, *, described=True):
         agents = {"agent_count": len(self.directory.agents()), **agent_stats(self.directory)}
         return {"network_id": "network-1", "uptime_seconds": 1.0, "dynamic_mods": {"count": 1}, **agents}
 

@@ -23,7 +23,7 @@ class Context:
             {"name": "mods.wiki", "mod_id": "wiki", "version": "1.2", "description": "Pages", "config": {"key": "k"}}
         ]
 
-    def get_network_stats(self) -> dict:
+    def get_network_stats(self, *, described=True) -> dict:
         return {"network_id": "n1", "agent_count": 2, "is_running": True, "dynamic_mods": {"count": 1}}
 
     async def load_mod(self, mod_path, config=None, *, trusted=True, generation=None):

@@ -15,7 +15,12 @@ from workspaces import Workspace, served
 
 from devserver.loader.installed import InstalledCode
 from devserver.loader.named import _named_folders
+from devserver.model.config import NetworkConfig
 from devserver.model.facts import Status
+from devserver.network.agent import Agent
+from devserver.network.agents import Directory
+from devserver.network.running import agent_stats
+from devserver.server.kept_states import KeptStates
 from devserver.server.programs import Program
 from devserver.server.supervised import VARIABLE, Supervised
 from devserver.sources.ignore import _is_pattern
@@ -116,3 +121,34 @@ def test_a_file_of_the_future_asks_for_no_restart(tmp_path: Path, monkeypatch: p
     installed = InstalledCode(lambda path: False, time.time() - 1)
     told = [words for _ in range(3) for words in installed.changed()]
     assert [each for each in told if "late_clock" in each] == []
+
+
+async def test_what_a_mod_may_not_keep_is_said_and_the_rest_is_read_back(work: Workspace) -> None:
+    """A circle, depth, a number of thousands of digits, or too much of all kept no state of any mod from then on."""
+    body = """
+    persist_state = True
+    def initialize(self):
+        deep = circle = []
+        for _ in range(2000): deep = [deep]
+        circle.append(circle)
+        self.state |= {"a": 1, "deep": deep, "circle": circle, "long": 10**5000, "all": ["x" * 250] * 20_000, "z": 2}
+    """
+    work.mod("odd", body)
+    await work.start("mods.odd")
+    said: list[str] = []
+    kept = KeptStates(work.folder, said.append)
+    live = work.net.engine.registry.live
+    await kept.write(work.net._home, lambda: live)
+    assert [each.split("'")[1] for each in said] == ["deep", "circle", "long", "all"]
+    after = KeptStates(work.folder, said.append)
+    after.begin()
+    assert after._found["mods.odd"]["state"] == {"a": 1, "z": 2}
+
+
+def test_health_reads_nothing_that_agents_say_of_themselves_for_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any client may ask for it as often as it likes."""
+    directory = Directory(NetworkConfig(name="Test"))
+    directory.register("ana", {"about": "x"})
+    assert agent_stats(directory)["agents"]["ana"]["metadata"] == {"about": "x"}
+    monkeypatch.setattr(Agent, "metadata", property(lambda self: pytest.fail("was read")))
+    assert agent_stats(directory, described=False)["agents"] == {}

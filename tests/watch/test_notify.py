@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from watching import named
 from workspaces import until
 
+from devserver.sources import notify
 from devserver.sources.ignore import Rules
 from devserver.sources.notify import Notifier, survey
 
@@ -183,3 +185,27 @@ def test_a_source_behind_a_link_is_known_by_its_real_name_too(tmp_path: Path) ->
     found = survey(sources, [], Rules(tmp_path))
     assert found.aliases == {str(tmp_path / "real" / "x.py"): tuple(sources)}
     assert found.directories == {str(tmp_path / "real")}
+
+
+async def test_a_directory_that_was_made_again_is_watched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may give the new one the number of the old one; its watch has gone with that."""
+    monkeypatch.setattr(notify, "_identity", lambda path: (path, 1, 1))
+    told: set[str] = set()
+    notifier = Notifier(told.update, lambda: None, lambda words: None)
+    folder = tmp_path / "mods"
+    folder.mkdir()
+    try:
+        notifier.watch([str(folder)])
+        inotify = notifier._inotify
+        if inotify is None:
+            pytest.skip("this system has no inotify")
+        shutil.rmtree(folder)
+        folder.mkdir()
+        await until(lambda: inotify.lost)
+        notifier.watch([str(folder)])
+        (folder / "a.py").write_text("1")
+        await until(lambda: any(each.endswith("a.py") for each in told))
+    finally:
+        notifier.stop()

@@ -82,7 +82,7 @@ class Wire:
             self._audit.refused(request.who, f"register {request.body.get('agent_id')}", refusal.code)
             status = 429 if refusal.code == "too_many_registrations" else 200
             return refused(refusal.code, f"Registration failed: {refusal}", status)
-        stats = self._network.get_network_stats()
+        stats = self._network.get_network_stats(described=False)
         return told(
             {
                 "success": True,
@@ -191,7 +191,7 @@ async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
 
 def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any]:
     """Return the data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
-    config, stats = network.config, network.get_network_stats()
+    config, stats = network.config, network.get_network_stats(described=in_full)
     return {
         "network_id": stats.get("network_id", config.node_id or config.name),
         "network_uuid": stats.get("network_id", config.node_id or config.name),
