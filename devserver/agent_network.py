@@ -240,12 +240,12 @@ class AgentNetwork:
 
     async def initialize(self) -> bool:
         """Load the mods that network.yaml lists and enables. A mod that cannot be loaded is told of, and left out."""
-        self.engine.start()
-        await self._home.run(self._settle_in)
-        self.lines.begin()
-        self._started = time.monotonic() - self._up_before
-        self._start_gate.close()
+        self.hold_events()
         try:
+            self.engine.start()
+            await self._home.run(self._settle_in)
+            self.lines.begin()
+            self._started = time.monotonic() - self._up_before
             cause = RESTART if self.engine.restarts.cause else START
             left_out = frozenset(self.engine.restarts.unloaded)
             await self.engine.submit(ConfigChanged(self.config, cause, left_out=left_out))
@@ -255,6 +255,10 @@ class AgentNetwork:
         finally:
             self._start_gate.open()
         return True
+
+    def hold_events(self) -> None:
+        """Have events wait until `initialize` has loaded the mods that hear them: agents may be here before."""
+        self._start_gate.close()
 
     async def shutdown(self) -> bool:
         """End every mod, then the agents' queues."""
@@ -306,8 +310,7 @@ class AgentNetwork:
         self._kept_before = packed["bridge"]
         if "asks" in packed:  # an older image has none
             self.asks.unpack(packed["asks"])
-        # Agents are here already, and their events wait for the mods that hear them.
-        self._start_gate.close()
+        self.hold_events()
 
     async def _settle_in(self) -> None:
         background = Background(self._on_mod_error, lambda: self.engine.registry.live)

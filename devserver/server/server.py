@@ -274,6 +274,7 @@ class Server:
         if before is None and self._files.are_ours:
             self._kept.begin()
         self._network.keep = self._files.written
+        self._network.hold_events()
         self._http.begin(self._heard)
         if before is not None:
             await self._http.adopt(before.connections)

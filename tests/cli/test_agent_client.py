@@ -95,7 +95,8 @@ async def test_an_agent_comes_back_when_the_server_was_killed_and_started_again(
         second = Running(tmp_path, "--port", port)
         try:
             await asyncio.to_thread(second.until, type="ready")
-            assert (await waiting).data["text"] == "two"
+            answer = await waiting
+            assert answer.success and answer.data["text"] == "two", answer
         finally:
             await me._end(leave=False)
             second.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -13,10 +14,12 @@ from types import ModuleType
 import pytest
 from workspaces import Workspace, served
 
+from devserver import AgentNetwork, Event
 from devserver.loader.installed import InstalledCode
 from devserver.loader.named import _named_folders
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Status
+from devserver.model.principal import LOCAL
 from devserver.network.agent import Agent
 from devserver.network.agents import Directory
 from devserver.network.running import agent_stats
@@ -152,3 +155,16 @@ def test_health_reads_nothing_that_agents_say_of_themselves_for_strangers(monkey
     assert agent_stats(directory)["agents"]["ana"]["metadata"] == {"about": "x"}
     monkeypatch.setattr(Agent, "metadata", property(lambda self: pytest.fail("was read")))
     assert agent_stats(directory, described=False)["agents"] == {}
+
+
+async def test_an_event_that_comes_before_the_mods_are_loaded_waits_for_them(work: Workspace) -> None:
+    """A server hears agents a moment before that: its answer was that of a network without mods."""
+    work.mod("odd", served("odd", 1))
+    work.yaml("mods.odd")
+    work.network = network = AgentNetwork.load(work.folder)
+    network.hold_events()
+    event = Event(event_name="odd.version.get", source_id="ana")
+    assert not network.take(event, LOCAL, lambda *_: None)
+    asked = asyncio.create_task(network.ingest(event, LOCAL))
+    await network.initialize()
+    assert (await asked).data["version"] == 1
