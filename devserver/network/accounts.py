@@ -140,11 +140,20 @@ class Account:
             self.used += 0 if letter.holders else letter.size
             letter.holders += 1
 
+    def fits(self, size: int, owned: int) -> bool:
+        """Return whether `size` bytes more fit for an owner that keeps `owned`; they are counted where they are put."""
+        with self._lock:
+            return self._fits(size, size, owned)
+
     def _take(self, cost: int, size: int, owned: int) -> bool:
+        fits = self._fits(cost, size, owned)
+        self.used += cost if fits else 0
+        return fits
+
+    def _fits(self, cost: int, size: int, owned: int) -> bool:
         bound = self.bound
         fits = self.used + cost <= bound.most or owned + size <= bound.fair
         if fits and owned + size <= bound.each:
-            self.used += cost
             return True
         self.refused += 1
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Unpack
 
@@ -313,11 +313,11 @@ class Directory(AgentsElsewhere):
         """Record that an agent's client closed the connection of a held poll: it has ended, or will poll again."""
         agent.ended = True
 
-    def silent(self, now: float) -> tuple[str, ...]:
-        """Agents without a socket that were not heard from for longer than `agent_timeout`, at `now` on the clock."""
+    def silent(self, now: float) -> Iterator[str]:
+        """Yield agents without a socket that were silent for `agent_timeout` at `now`, each looked at in its turn."""
         limit = self._config.agent_timeout
         silent = (each for each in self.agents() if not each.sockets and not each.host and now - each.seen > limit)
-        return tuple(agent.agent_id for agent in silent)
+        return (agent.agent_id for agent in silent)
 
     def socket_opened(self, agent: Agent) -> None:
         """Record that an agent's socket is open."""
@@ -515,10 +515,7 @@ class Directory(AgentsElsewhere):
         """Return whether a description may be kept for an agent, over the one that is known."""
         owned = 0 if known is None else known.size
         more = len(written) + IDENTITY_BYTES - owned
-        if more > 0 and not self._identities.ask(more, owned):
-            return False
-        self._identities.keep(-max(more, 0))  # counted where it is put
-        return True
+        return more <= 0 or self._identities.fits(more, owned)
 
     def _outbox_of(self, agent_id: str) -> Outbox:
         outbox = Outbox(self._config.limits.outbox_events, self._outboxes)

@@ -286,8 +286,7 @@ class Engine:
                 if not done.done():
                     done.set_result(result)
             # Bookkeeping deferred until agents are answered; must finish before the next plan.
-            waits = queue.empty()
-            if self._afterwards and waits:
+            if self._afterwards and queue.empty():
                 await asyncio.sleep(self.agents_first)
             while self._afterwards:
                 # Without a name for it: this frame lasts, and a build holds the modules that it replaced.

@@ -18,9 +18,8 @@ async def keep_presence(network: AgentNetwork) -> None:
     while True:
         await asyncio.sleep(_SECONDS)
         for agent_id in network.directory.silent(time.monotonic()):
-            # Mods hear of each: the next one may have come back meanwhile.
-            if agent_id in network.directory.silent(time.monotonic()):
-                await network.unregister_agent(agent_id, dropped=True)
+            # Mods hear of each: one that comes back meanwhile is silent no more when it is its turn.
+            await network.unregister_agent(agent_id, dropped=True)
 
 
 async def warn_of_blocked(network: AgentNetwork, tell: Callable[[Fact], None], seconds: float = _SECONDS) -> None:

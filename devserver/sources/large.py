@@ -83,7 +83,7 @@ def _written_code(data: bytes, path: str, optimize: int) -> tuple[bytes, list[tu
 def reads_sources(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Let a function at the top of its module read large sources in a process of its own.
 
-    Its arguments and its result are pickled, so the result is no tree.
+    Its arguments and its result are pickled: the result holds data, and no tree.
     """
 
     @wraps(function)

@@ -1,6 +1,8 @@
 """Identities, groups, signs of life: who is an agent of this network."""
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +10,7 @@ from devserver.errors import EventRefused
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.model.event import Event
 from devserver.network.agents import REGISTRATION_REFUSED, Directory
+from devserver.server import periodic
 
 
 class Clock:
@@ -296,12 +299,12 @@ def test_silence_counts_from_the_last_sign_of_life(clock):
     poller, pusher = agents.register("poller", {}).agent, agents.register("pusher", {}).agent
     agents.socket_opened(pusher)
     clock.now += 181
-    assert agents.silent(clock.now) == ("poller",)
+    assert tuple(agents.silent(clock.now)) == ("poller",)
     agents.touch(poller.agent_id)
     agents.socket_closed(pusher, dropped=True)
-    assert agents.silent(clock.now) == ()
+    assert tuple(agents.silent(clock.now)) == ()
     clock.now += 181
-    assert agents.silent(clock.now) == ("poller", "pusher")
+    assert tuple(agents.silent(clock.now)) == ("poller", "pusher")
 
 
 def test_connected_means_an_open_socket_or_a_recent_poll(clock):
@@ -402,3 +405,25 @@ def test_descriptions_of_agents_keep_within_their_bound_and_those_that_were_let_
     after._identities.bound = replace(account.bound, most=1000)
     after.unpack(agents.pack())
     assert [each.agent_id for each in after.agents()] == ["ana", "ben", "cleo"]
+
+
+async def test_an_agent_that_comes_back_while_another_is_let_go_stays(clock, monkeypatch):
+    """Mods hear of each that goes, and take their time."""
+    monkeypatch.setattr(periodic, "_SECONDS", 0.0)
+    monkeypatch.setattr(periodic, "time", SimpleNamespace(monotonic=clock))
+    agents = directory(clock)
+    secrets = {name: agents.register(name, {}).secret for name in ("ana", "ben")}
+    clock.now += 10_000
+    gone = []
+
+    async def unregister(agent_id, *, dropped):
+        gone.append(agent_id)
+        agents.unregister(agent_id, dropped=dropped)
+        agents.register("ben", {}, secret=secrets["ben"])
+        if len(gone) == 1:
+            again.cancel()
+
+    network = SimpleNamespace(directory=agents, unregister_agent=unregister)
+    again = asyncio.create_task(periodic.keep_presence(network))
+    await asyncio.wait([again])
+    assert gone == ["ana"] and agents.agent("ben") is not None
