@@ -19,10 +19,10 @@ from devserver.hosts.deliveries import MOST_TOGETHER, TOGETHER_BYTES, Deliveries
 from devserver.hosts.follow import Followed, Key, Row
 from devserver.hosts.link import Conflict, EngineAway, NoAnswer
 from devserver.hosts.members import Members
-from devserver.hosts.names import host_name_problem
 from devserver.hosts.queues import Queues
 from devserver.hosts.work import Work
 from devserver.model.encoding import from_json
+from devserver.model.names import host_name_problem
 from devserver.network.agents import Admitted, Agent, Directory, Registration
 from devserver.network.identity import agent_id_problem, secret_digest
 from devserver.network.letter import Letter

@@ -15,9 +15,10 @@ from typing import Any
 
 from devserver.errors import DevServerError
 from devserver.hosts.link import WIRE, Link, Listening, Message
-from devserver.hosts.names import Names, host_name_problem
+from devserver.hosts.names import Names
 from devserver.hosts.work import Work, whole_number
 from devserver.model.encoding import to_json
+from devserver.model.names import host_name_problem
 from devserver.transports.strict import Malformed, parse_object
 
 BEAT_SECONDS = 0.5

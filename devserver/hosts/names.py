@@ -16,7 +16,6 @@ HOSTS, MODS, AGENTS, DECISIONS, CODE = BUCKETS = ("hosts", "mods", "agents", "de
 READ_ONLY = "OA.CODE"
 """Where hosts ask for what lies in the bucket of code: it is in an account that they cannot write to."""
 
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[a-z2-7]{1,410}")
 
 
@@ -36,13 +35,6 @@ def text_of(part: str) -> str:
     if token(text) != part:
         raise ValueError(f"{part[:80]!r} is not a token")
     return text
-
-
-def host_name_problem(name: str) -> str | None:
-    """Return why a text cannot name a host, or None."""
-    if _HOST.fullmatch(name) is None:
-        return "a host is named with 1 to 63 of a-z, 0-9, dot, _ and -, as in gpu-1"
-    return None
 
 
 def as_host_name(text: str) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 from devserver.errors import DevServerError
 from devserver.hosts.follow import Followed, Key, Row
 from devserver.hosts.link import Conflict
-from devserver.hosts.names import host_name_problem
 from devserver.hosts.seats import Seat
 from devserver.hosts.work import whole_number
 from devserver.live.registry import Gate, Registry, Slot
 from devserver.model.event import pattern_problem
-from devserver.model.names import mod_name_problem
+from devserver.model.names import host_name_problem, mod_name_problem
 from devserver.model.split import label_of
 
 _MOST_PATTERNS = 1000

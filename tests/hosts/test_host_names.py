@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devserver.hosts.names import AGENTS, Names, as_host_name, host_name_problem, text_of, token
+from devserver.hosts.names import AGENTS, Names, as_host_name, text_of, token
 from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked, UnloadAsked, command_of
+from devserver.model.names import host_name_problem
 
 ANY = "aAzZ019.*>=-_ éßıİﬀ\0\n\ud800\U0001f600"
 """Letters of all kinds that matter: with a case, with none, of several bytes, half of a pair, wildcards."""
