@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from devserver.control import bodies
 from devserver.control.bodies import read
+from devserver.control.feed import number
 from devserver.errors import DevServerError
 from devserver.model.logs import logger
 from devserver.model.principal import Scope
@@ -142,10 +143,10 @@ class ReplayApi:
         """Run the session `name` up to the event `number`: its observation, and one level of the state of `mod` at
         `path` after it."""
         query = request.query
-        if not query.get("number", "").isdecimal():
+        event, mod, path = number(request, "number"), query.get("mod", ""), query.get("path", "")
+        if event is None:
             raise Malformed("bad_query", "number is the number of an event")
-        number, mod, path = int(query["number"]), query.get("mod", ""), query.get("path", "")
-        moment = self._replayer.sessions.moment(query.get("name", ""), number=number, mod=mod, path=path)
+        moment = self._replayer.sessions.moment(query.get("name", ""), number=event, mod=mod, path=path)
         return await _answered(moment)
 
 

@@ -52,7 +52,7 @@ from devserver.network.subscriptions import (
     new_subscription,
     subscribed,
     subscription_from_dict,
-    visible,
+    viewers,
 )
 
 __all__ = ["Admitted", "Agent", "Delivery", "Directory", "Registration"]
@@ -76,6 +76,8 @@ class Directory(AgentsElsewhere):
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
         self._looks: dict[str, str] = {}
+        self._secrets: frozenset[str] | None = None
+        """The digests of all secrets; None once one has changed, until they are asked for."""
         self._channels = Channels()
         self.drops = 0
         """How many connections have ended without their agent's request."""
@@ -204,7 +206,10 @@ class Directory(AgentsElsewhere):
 
     def is_secret(self, digest: str) -> bool:
         """Return whether some agent's secret has this SHA-256, in hexadecimal."""
-        return any(agent.secret_hash == digest for agent in self.agents())
+        with self._lock:
+            if self._secrets is None:
+                self._secrets = frozenset(agent.secret_hash for agent in self._agents.values())
+            return digest in self._secrets
 
     def unregister(self, agent_id: str, *, dropped: bool = False) -> bool:
         """Forget an agent; `dropped` when it did not ask for that. False when it was not there."""
@@ -421,14 +426,12 @@ class Directory(AgentsElsewhere):
 
     def wants(self, agent: Agent, event: Event) -> bool:
         """Return whether an agent may see an event and, if it has subscriptions, wishes for it."""
-        with self._lock:
-            return self._wants(agent, event)
+        return bool(self._wanting([agent], event))
 
     def receivers(self, event: Event) -> tuple[str, ...]:
         """Return the agents that an event goes to; a sender does not get what it sends to a
         channel, a group or all."""
-        with self._lock:
-            return tuple(agent.agent_id for agent in self._receivers(event))
+        return tuple(agent.agent_id for agent in self._receivers(event))
 
     def deliver_to(self, agent: Agent, event: Event) -> bool:
         """Put an event, without its secret, into one outbox; False when that is full or closed."""
@@ -439,11 +442,9 @@ class Directory(AgentsElsewhere):
 
     def deliver(self, event: Event, number: int = 0) -> Delivery:
         """Put an event, without its secret, into the outboxes of its receivers; `number` is the recorder's."""
-        with self._lock:
-            receivers = self._receivers(event)
-            unknown = None if receivers else self._unknown(event)
+        receivers = self._receivers(event)
         if not receivers:
-            return Delivery(0, (), unknown)
+            return Delivery(0, (), self._unknown(event))
         away: tuple[Agent, ...] = ()
         if self.send_away is not None:
             away = tuple(each for each in receivers if each.host)
@@ -509,6 +510,7 @@ class Directory(AgentsElsewhere):
         self._identities.keep(agent.size)
         self._agents[agent_id] = agent
         self._looks[look(agent_id)] = agent_id
+        self._secrets = None
         return agent
 
     def _has_room(self, known: Agent | None, written: bytes) -> bool:
@@ -525,6 +527,7 @@ class Directory(AgentsElsewhere):
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.agent_id]
+        self._secrets = None
         # Two that an earlier version of the server has let in may share a look.
         self._looks.pop(look(agent.agent_id), None)
         self._channels.leave_all(agent.agent_id)
@@ -545,9 +548,6 @@ class Directory(AgentsElsewhere):
         if agent is None:
             raise EventRefused("unknown_agent", f"there is no agent {agent_id!r}")
         return agent
-
-    def _receivers(self, event: Event) -> list[Agent]:
-        return [agent for agent in self._addressed(event) if self._wants(agent, event)]
 
     def _addressed(self, event: Event) -> list[Agent]:
         destination, source = event.destination, event.source
@@ -570,8 +570,17 @@ class Directory(AgentsElsewhere):
             case _:
                 return ()
 
-    def _wants(self, agent: Agent, event: Event) -> bool:
-        return visible(agent.agent_id, event, self._channels.has) and subscribed(agent.subscriptions.values(), event)
+    # Without it: it may take long, and what is told may ask
+
+    def _receivers(self, event: Event) -> list[Agent]:
+        with self._lock:
+            addressed = self._addressed(event)
+        return self._wanting(addressed, event)
+
+    def _wanting(self, agents: list[Agent], event: Event) -> list[Agent]:
+        sees = viewers(event, self._channels.has)
+        seeing = agents if sees is None else [agent for agent in agents if sees(agent.agent_id)]
+        return [agent for agent in seeing if subscribed(agent.subscriptions.values(), event)]
 
     def _unknown(self, event: Event) -> str | None:
         role, key = event.destination
@@ -581,8 +590,6 @@ class Directory(AgentsElsewhere):
             "group": key in self._config.groups or key == self._config.default_group,
         }.get(role, True)
         return None if exists else str(event.destination)
-
-    # Without it: what is told may ask
 
     def _heard(self, agent: Agent) -> None:
         agent.seen, agent.heard, agent.ended = self._clock(), True, False

@@ -29,6 +29,7 @@ class AgentsElsewhere(ABC):
     _channels: Channels
     _outboxes: Account
     _identities: Account
+    _secrets: frozenset[str] | None
 
     def put_away(self, agent_id: str, row: Row, subscriptions: Iterable[Subscription]) -> Outbox | None:
         """Know an agent as one of another host; its outbox, with what waits in it, where it was at this one."""
@@ -89,6 +90,7 @@ class AgentsElsewhere(ABC):
         written = to_json(row["metadata"])
         self._identities.keep(len(written) - len(agent.written))
         agent.written, agent.group, agent.secret_hash = written, row["group"], row["secret_sha256"]
+        self._secrets = None
         wishes = {each.subscription_id: each for each in subscriptions}
         agent.subscriptions = wishes
         self._count_subscriptions(agent, sum(each.size for each in wishes.values()))

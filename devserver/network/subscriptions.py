@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from devserver.errors import EventRefused
@@ -93,9 +94,11 @@ def _texts(values: object, name: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool]) -> bool:
-    """Return whether the event's visibility lets this agent have it. `in_channel` answers for
-    (channel, agent id).
+def viewers(event: Event, in_channel: Callable[[str, str], bool]) -> Callable[[str], bool] | None:
+    """Return whether the event's visibility lets an agent have it, as a function of its id; None: all may.
+    `in_channel` answers for (channel, agent id).
+
+    A function for many agents: the list of those that may have it is read once.
 
     direct: only the agent it is addressed to; restricted: only `allowed_agents`; mod_only: no
     agent; channel: the members of the channel it goes to, or the agent it is addressed to; public
@@ -104,17 +107,15 @@ def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool])
     destination = event.destination
     match event.visibility:
         case "mod_only":
-            return False
+            return lambda agent_id: False
         case "restricted":
-            return agent_id in {bare(each) for each in event.allowed_agents or ()}
-        case "direct":
-            return destination == Address("agent", agent_id)
+            return frozenset(map(bare, event.allowed_agents or ())).__contains__
         case "channel" if destination.role == "channel":
-            return in_channel(destination.id, agent_id)
-        case "channel":
-            return destination == Address("agent", agent_id)
+            return partial(in_channel, destination.id)
+        case "direct" | "channel":
+            return lambda agent_id: destination == Address("agent", agent_id)
         case _:
-            return True
+            return None
 
 
 def subscribed(subscriptions: Collection[Subscription], event: Event) -> bool:

@@ -316,11 +316,17 @@ class Engine:
             self._loop.call_soon_threadsafe(self._queue_unwaited, RestartAsked("restart needed", reasons))
 
     def _queue_unwaited(self, trigger: Trigger) -> None:
-        """Queue a trigger without a caller: its result is told."""
+        """Queue a trigger without a caller: its result is told, and its failure, too."""
         assert self._queue is not None and self._loop is not None
         done: asyncio.Future[PlanDone] = self._loop.create_future()
-        done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        done.add_done_callback(self._failed_unwaited)
         self._queue.put_nowait((trigger, done))
+
+    def _failed_unwaited(self, done: asyncio.Future[PlanDone]) -> None:
+        error = None if done.cancelled() else done.exception()
+        # Without a worker the network has ended, and its triggers with it.
+        if error is not None and self._worker is not None:
+            self._tell(Notice(f"a change could not be carried out: {type(error).__name__}: {error}"))
 
     # One trigger
 

@@ -447,7 +447,7 @@ class Replays:
                 raise PinRefused(str(error)) from error
             return dict(what), None
         text = str(what).removeprefix("#")
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 18:
             raise PinRefused(f"{what!r} is neither the number of an event nor the name of a pin")
         number = int(text)
         entry = self._recorder.find(number)

@@ -67,3 +67,32 @@ def test_a_backlog_of_events_does_not_wait_for_a_rest_each(busy: bool, most: int
     assert line.left == 0
     assert loop.rests <= most
     assert not busy or loop.rests == EVENTS - 1
+
+
+class Broken(Line):
+    """A connection whose step fails."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__(turns, busy=False)
+        self.transport, self.ended = self, 0
+
+    def go_on(self) -> None:
+        """Fail."""
+        raise ValueError("a fault")
+
+    def abort(self) -> None:
+        """Note the end."""
+        self.ended += 1
+
+
+def test_a_connection_whose_step_fails_ends_and_takes_no_turn_from_the_others() -> None:
+    """The loop tells the error; the next turn comes all the same."""
+    loop = Loop()
+    turns = Turns(cast(asyncio.AbstractEventLoop, loop))
+    broken, line = Broken(turns), Line(turns, busy=False)
+    turns.add(cast(Channel, broken))
+    turns.add(cast(Channel, line))
+    with pytest.raises(ValueError, match="a fault"):
+        loop.run()
+    loop.run()
+    assert (broken.ended, line.left) == (1, 0)

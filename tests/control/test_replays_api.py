@@ -46,3 +46,12 @@ async def test_an_event_is_sent_for_real_with_the_generations_that_were_seen_and
     await api.replay(Request(ADMIN, {"number": 57}, who="a client at 127.0.0.1"))
     client = "a client at 127.0.0.1"
     assert caplog.messages == [f"{client} sends 57 again, for real", f"{client} replays 57"]
+
+
+@pytest.mark.parametrize("given", ["", "five", "9" * 5000])
+async def test_a_number_that_is_none_is_refused(given: str) -> None:
+    """Also one with more digits than Python reads."""
+    api = ReplayApi(SimpleNamespace(replays=None, sessions=None))
+    with pytest.raises(Malformed) as refused:
+        await api.moment(Request(ADMIN, {}, {"name": "one", "number": given}))
+    assert refused.value.code == "bad_query"

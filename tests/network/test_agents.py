@@ -10,6 +10,7 @@ from devserver.errors import EventRefused
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.model.event import Event
 from devserver.network.agents import REGISTRATION_REFUSED, Directory
+from devserver.network.identity import secret_digest
 from devserver.server import periodic
 
 
@@ -427,3 +428,26 @@ async def test_an_agent_that_comes_back_while_another_is_let_go_stays(clock, mon
     again = asyncio.create_task(periodic.keep_presence(network))
     await asyncio.wait([again])
     assert gone == ["ana"] and agents.agent("ben") is not None
+
+
+class Walked(dict):
+    """A table that counts how often all of it is looked through."""
+
+    times = 0
+
+    def values(self):
+        self.times += 1
+        return super().values()
+
+
+def test_a_secret_is_known_without_looking_through_all_agents_each_time(clock):
+    """Whatever is shown may hold thousands of texts that look like one."""
+    agents = directory(clock)
+    secrets = [agents.register(each, {}).secret for each in ("ana", "bob")]
+    digests = [secret_digest(each) for each in secrets]
+    agents._agents = table = Walked(agents._agents)
+    assert [agents.is_secret(each) for each in (*digests, "no digest")] == [True, True, False]
+    assert table.times == 1
+    agents.unregister("ana")
+    third = agents.register("cy", {}).secret
+    assert [agents.is_secret(each) for each in (*digests, secret_digest(third))] == [False, True, True]

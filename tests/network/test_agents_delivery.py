@@ -183,3 +183,20 @@ def test_an_empty_channel_exists(agents):
     agents.remove_channel_member("general", "agent:bob")
     assert agents.deliver(event("channel:quiet")) == Delivery(0, unknown="channel:quiet")
     assert agents.receivers(event("channel:general", "cy")) == ("ana",)
+
+
+class Read(list):
+    """A list that counts how often it is read."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_agents_that_may_have_an_event_are_read_once_however_many_it_goes_to(agents):
+    """A thousand of them, looked through for each of a thousand agents, would stop all others for long."""
+    allowed = Read(["agent:bob", "cy", "nobody"])
+    assert agents.receivers(event("all", visibility="restricted", allowed_agents=allowed)) == ("bob", "cy")
+    assert allowed.times == 1

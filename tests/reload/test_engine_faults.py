@@ -11,7 +11,7 @@ from workspaces import Workspace, served, until
 
 from devserver import Event
 from devserver.model.change import ReloadAsked
-from devserver.model.facts import PlanMade, Status
+from devserver.model.facts import Notice, PlanMade, Status
 from devserver.model.principal import Kind, Principal, Scope
 from devserver.reload import echoes
 from devserver.sources.files import sources_now
@@ -230,3 +230,18 @@ async def test_a_file_that_changes_after_each_reload_ends_reloading(
     monkeypatch.setattr(echoes, "_SOON", 0.0)
     assert [each.status for each in (await work.save("mods/word.txt", "later")).outcomes] == [Status.APPLIED]
     assert work.net.engine.knowledge.newer_on_disk() == {}
+
+
+async def test_a_change_without_a_caller_that_cannot_be_carried_out_is_told(
+    work: Workspace, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours, which no one else would hear of."""
+    await work.start(home=at)
+
+    async def fails(trigger: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(work.net.engine, "_carry_out", fails)
+    work.net.engine.restart(("a reason",))
+    told = Notice("a change could not be carried out: ValueError: a fault")
+    await until(lambda: told in work.facts)

@@ -77,16 +77,28 @@ class Turns:
 
     def _take(self) -> None:
         began = time.perf_counter()
-        until = began + TURN_SECONDS
+        try:
+            self._take_until(began + TURN_SECONDS)
+        finally:
+            self._take_again(began)
+
+    def _take_until(self, until: float) -> None:
         while self._waiting:
             channel = self._waiting.popleft()
             channel.has_turn = False
-            channel.go_on()
+            try:
+                channel.go_on()
+            except BaseException:
+                # Its bytes cannot be read. The others have their turns, and the loop tells the error.
+                channel.transport.abort()
+                raise
             # A request that has begun costs its time in the next turn of the loop. A WebSocket takes the
             # next event meanwhile: after a pause of the server many wait, and at one a rest their
             # delay would last.
             if channel.is_busy or time.perf_counter() >= until:
                 break
+
+    def _take_again(self, began: float) -> None:
         self._is_due = bool(self._waiting)
         if self._is_due and began - self._since < BURST_SECONDS:
             self._loop.call_soon(self._take)
