@@ -450,7 +450,7 @@ def applied(
         here.files.write(here.path, text.encode())
     if not chosen.as_json:
         _say_locked(ready, listed)
-    if followed is not None and concerned and here.files.changed:
+    if followed is not None and concerned and here.files.before:
         done = followed.wait(concerned)
         if done is not None and not done.good and not chosen.keep:
             return _taken_back(here, followed, done, chosen)

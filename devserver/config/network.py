@@ -89,23 +89,28 @@ def _read_optional_text(value: Any, inner: Check) -> Any:
     return value or "" if value is None or value == "" else _read_text(value, inner)
 
 
-def _read_mod_name(value: Any, inner: Check) -> Any:
-    name = _read_text(value, inner=lambda text: text)
-    problem = mod_name_problem(name)
-    if problem is not None:
-        _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a mod", hint=problem)
-    return inner(name)
+def _name(problem_of: Callable[[str], str | None], what: str) -> WrapValidator:
+    """Return what a name has to be: a text without a problem."""
+
+    def check(value: Any, inner: Check) -> Any:
+        name = _read_text(value, inner=str)
+        problem = problem_of(name)
+        if problem is not None:
+            _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a {what}", hint=problem)
+        return inner(name)
+
+    return WrapValidator(check)
 
 
 def _read_versions(value: Any, inner: Check) -> Any:
-    text = _read_text(value, inner=lambda text: text)
+    text = _read_text(value, inner=str)
     if not is_range(text):
         _refuse(SAID, f"{shown_name(text)} is not a range of versions", hint="write it like >=1.2,<2 or ~=1.5")
     return inner(text)
 
 
 def _read_pattern(value: Any, inner: Check) -> Any:
-    text = _read_text(value, inner=lambda text: text)
+    text = _read_text(value, inner=str)
     if text.startswith(("/", "~")) or ".." in text.split("/"):
         hint = "a pattern begins in the folder of network.yaml, as in prompts/**"
         _refuse(SAID, f"{{path}}: {shown_name(text)} leads out of the workspace", hint=hint)
@@ -113,7 +118,7 @@ def _read_pattern(value: Any, inner: Check) -> Any:
 
 
 def _read_index(value: Any, inner: Check) -> Any:
-    text = _read_text(value, inner=lambda text: text)
+    text = _read_text(value, inner=str)
     scheme, _, rest = text.partition("://")
     host = rest.partition("/")[0].rpartition("@")[2]
     name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
@@ -123,19 +128,11 @@ def _read_index(value: Any, inner: Check) -> Any:
     _refuse(SAID, "{path}: an address begins with https:// (http:// on this machine alone)", hint=None)
 
 
-def _read_host(value: Any, inner: Check) -> Any:
-    name = _read_text(value, inner=lambda text: text)
-    problem = host_name_problem(name)
-    if problem is not None:
-        _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a host", hint=problem)
-    return inner(name)
-
-
 _ENGINE = "^(here|(nats|tls)://[^/@]+:[0-9]+)$"
 
 
 def _read_engine(value: Any, inner: Check) -> Any:
-    text = _read_text(value, inner=lambda text: text)
+    text = _read_text(value, inner=str)
     if "@" in text:
         hint = "put it into a file, and name that with --creds"
         _refuse(SAID, "{path}: an address holds no password", hint=hint)
@@ -182,7 +179,7 @@ def _read_agent_id(agent: str) -> str:
 
 
 def _read_agent_file(value: Any, inner: Check) -> Any:
-    file = _read_text(value, inner=lambda text: text)
+    file = _read_text(value, inner=str)
     if _AGENT_FILE.fullmatch(file) is None:
         says = "{path}: an agent is a Python file, or a YAML file of OpenAgents, in the folder of network.yaml"
         _refuse(SAID, says, hint="as in agents/ana.py")
@@ -263,10 +260,10 @@ MaybeText = Annotated[Annotated[str, Field(min_length=1)] | None, WrapValidator(
 OptionalText = Annotated[str | None, WrapValidator(_read_optional_text)]
 Flag = Annotated[bool, _wanted("true or false")]
 Free = Annotated[dict[str, Any], WrapValidator(_read_free), OrEmpty()]
-ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod_name)]
+ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), _name(mod_name_problem, "mod")]
 Versions = Annotated[str, WrapValidator(_read_versions)]
 Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
-HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$"), WrapValidator(_read_host)]
+HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$"), _name(host_name_problem, "host")]
 EngineAddress = Annotated[str, Field(pattern=_ENGINE), WrapValidator(_read_engine)]
 Pattern = Annotated[str, Field(min_length=1), WrapValidator(_read_pattern)]
 Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
@@ -487,7 +484,7 @@ class OrWord:
     def _read(self, value: Any, inner: Check) -> Any:
         if isinstance(value, dict):
             return inner(value)
-        word = _read_text(value, inner=lambda text: text)
+        word = _read_text(value, inner=str)
         if word not in _POLICIES:
             _refuse(CHOICE, "", words=_POLICIES)
         return Restart(policy=word)

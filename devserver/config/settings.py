@@ -105,17 +105,13 @@ def _truth(raw: object) -> bool:
     return word in _TRUE
 
 
-def _level(raw: object) -> str:
-    if str(raw).lower() not in LEVELS:
-        raise ValueError(f"one of {', '.join(LEVELS)}")
+def _word(known: tuple[str, ...], raw: object) -> str:
+    if str(raw).lower() not in known:
+        raise ValueError(f"one of {', '.join(known)}")
     return str(raw).lower()
 
 
-def _format(raw: object) -> str:
-    if str(raw).lower() not in FORMATS:
-        raise ValueError(f"one of {', '.join(FORMATS)}")
-    return str(raw).lower()
-
+_level, _format = partial(_word, LEVELS), partial(_word, FORMATS)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", None, _text, "the address to listen on (default: that of network.yaml)"),

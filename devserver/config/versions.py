@@ -24,6 +24,8 @@ from devserver.model.split import (
 )
 
 _ROUNDING = 1e-9
+_Numbered = tuple[int, dict[str, Any]]
+"""A version that is a mapping, and its place among the versions of its mod."""
 
 
 def check_versions(document: Document, entries: object) -> None:
@@ -32,26 +34,25 @@ def check_versions(document: Document, entries: object) -> None:
         versions = entry.get("versions") if isinstance(entry, dict) else None
         if isinstance(versions, list) and isinstance(entry.get("name"), str):
             loc: Loc = ("network", "mods", number, "versions")
-            _check_labels(document, loc, entry["name"], versions)
-            _check_sources(document, loc, entry, versions)
+            mappings = [(place, each) for place, each in enumerate(versions) if isinstance(each, dict)]
+            _check_labels(document, loc, entry["name"], mappings)
+            _check_sources(document, loc, entry, mappings)
             if entry.get("runs_on") and versions:
                 says = f"{path_of(loc)} run where network.yaml is, and the mod on {entry['runs_on']}"
                 document.report(loc, says, "take runs_on or the versions out", about_key=True)
-            enabled = [each for each in versions if isinstance(each, dict) and each.get("enabled") is not False]
+            enabled = [each for _, each in mappings if each.get("enabled") is not False]
             written = [each["share"] for each in enabled if isinstance(each.get("share"), str)]
             total = sum(share for each in written if (share := parse_share(each)) is not None)
             if total > 1 + _ROUNDING:
                 document.report(
                     loc, f"the shares of {path_of(loc)} add up to {shown_share(total)}", "100 % are all agents"
                 )
-            _check_shadows(document, loc, versions)
+            _check_shadows(document, loc, mappings)
 
 
-def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[Any]) -> None:
+def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[_Numbered]) -> None:
     first: dict[str, int] = {}
-    for number, version in enumerate(versions):
-        if not isinstance(version, dict):
-            continue
+    for number, version in versions:
         place = (*loc, number)
         label, other, versions_from = version.get("label"), version.get("name"), version.get("version")
         if isinstance(other, str) and mod_name_problem(other) is None and module_of(other) == module_of(name):
@@ -76,12 +77,10 @@ def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[An
         first.setdefault(str(label), line)
 
 
-def _check_sources(document: Document, loc: Loc, entry: Mapping[str, Any], versions: Sequence[Any]) -> None:
+def _check_sources(document: Document, loc: Loc, entry: Mapping[str, Any], versions: Sequence[_Numbered]) -> None:
     """Note versions that would run the code of another one, or of the mod itself."""
     of_disk: int | None = None
-    for number, version in enumerate(versions):
-        if not isinstance(version, dict):
-            continue
+    for number, version in versions:
         place = (*loc, number)
         wanted = version.get("version")
         if wanted is not None and wanted == entry.get("version"):
@@ -94,11 +93,11 @@ def _check_sources(document: Document, loc: Loc, entry: Mapping[str, Any], versi
             of_disk = number if of_disk is None else of_disk
 
 
-def _check_shadows(document: Document, loc: Loc, versions: Sequence[Any]) -> None:
-    for number, version in enumerate(versions):
-        if not isinstance(version, dict) or version.get("shadow") is not True:
-            continue
+def _check_shadows(document: Document, loc: Loc, versions: Sequence[_Numbered]) -> None:
+    for number, version in versions:
         place = (*loc, number)
+        if version.get("shadow") is not True:
+            continue
         for key in ("share", "agents", "groups", "when"):
             if key in version:
                 says = f"{path_of((*place, key))} says who gets a shadow, which gets a copy of everything"

@@ -128,20 +128,13 @@ def _runs(name: str, wants: Wants) -> str:
 
 
 def _available(premises: str) -> Iterator[tuple[str, str]]:
-    for found in _ONLY.finditer(premises):
-        parts = _PARTS.match(found["what"])
-        if parts is not None:
-            yield normal(parts["name"]), f"only {parts['name']}{parts['range']}"
-    for found in _FOLLOWING.finditer(premises):
-        yield normal(found["name"]), f"only {', '.join(found['what'].split())}"
-    for found in _NO_VERSION.finditer(premises):
-        parts = _PARTS.match(found["what"])
-        if parts is not None:
-            yield normal(parts["name"]), f"no {parts['name']}{parts['range']}"
-    for found in _NO_WHEELS.finditer(premises):
-        parts = _PARTS.match(found["what"])
-        if parts is not None:
-            yield normal(parts["name"]), f"no wheel of {parts['name']}{parts['range']}"
+    told = ((_ONLY, "only"), (_FOLLOWING, "only"), (_NO_VERSION, "no"), (_NO_WHEELS, "no wheel of"))
+    for pattern, words in told:
+        for found in pattern.finditer(premises):
+            if pattern is _FOLLOWING:
+                yield normal(found["name"]), f"{words} {', '.join(found['what'].split())}"
+            elif parts := _PARTS.match(found["what"]):
+                yield normal(parts["name"]), f"{words} {parts['name']}{parts['range']}"
 
 
 def _is_contested(name: str, needs: Iterable[_Need]) -> bool:
@@ -150,11 +143,9 @@ def _is_contested(name: str, needs: Iterable[_Need]) -> bool:
 
 def _contested(needs: list[_Need], wants: Wants) -> Explained | None:
     """Return the package that is wanted in two ways, with the two sides."""
-    names = dict.fromkeys(each.name for each in needs if each.range and _is_contested(each.name, needs))
-    for name in names:
-        by = [each for each in needs if each.name == name and each.range]
-        return Explained("", name, tuple(_side(each, wants, needs) for each in by))
-    return None
+    name = next((each.name for each in needs if each.range and _is_contested(each.name, needs)), None)
+    by = [each for each in needs if each.name == name and each.range]
+    return None if name is None else Explained("", name, tuple(_side(each, wants, needs) for each in by))
 
 
 def _asked_by(need: _Need, wants: Wants) -> str:

@@ -25,7 +25,7 @@ from devserver.model.names import mod_name_problem, normal
 
 if TYPE_CHECKING:
     # Slow to import, and not needed if a record says what is installed.
-    from devserver.market.lock import Lock, Locked, LockedLine
+    from devserver.market.lock import Lock, Locked
 
 RECORD = "oa-dev.json"
 KEPT_LOCK = "oa-dev.lock"
@@ -170,7 +170,12 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
     """Note which lock a folder is of; another one with the same packages is noted again."""
     packages = {each.name: _package(folder, each) for each in lock.here}
-    packages |= {each.line: _line(folder, each) for each in lock.lines}
+    packages |= {
+        each.line: Package(
+            each.version, each.sha256[:16], (each.line,), needs_in(line_folder(folder, each.line), each.name)
+        )
+        for each in lock.lines
+    }
     found = Installed(folder, dict(lock.mods), packages)
     rows = {name: asdict(each) for name, each in packages.items()}
     values = {"lock": hash_of(data), "mods": dict(lock.mods), "packages": rows}
@@ -217,12 +222,6 @@ def _package(folder: Path, locked: Locked) -> Package:
     if info is None:
         return Package(locked.version, identity)
     return Package(locked.version, identity, _tops(info), _requires(info))
-
-
-def _line(folder: Path, locked: LockedLine) -> Package:
-    info = info_of(line_folder(folder, locked.line), locked.name)
-    requires = _requires(info) if info is not None else ()
-    return Package(locked.version, locked.sha256[:16], (locked.line,), requires)
 
 
 def info_of(folder: Path, name: str) -> Path | None:
@@ -324,7 +323,7 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # another user's
     return True
 
 

@@ -15,6 +15,7 @@ import stat
 import sys
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -110,8 +111,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = _read(archive)
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        # zlib.error is not one of these, and comes as BadZipFile or in the form that `_read` gives it.
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
         _refuse("no_archive", f"{file_name} cannot be read as an archive: {str(error)[:LONGEST]}")
     information = _information(files)
     _refuse_other_bytes(files, f"{information}/RECORD")
@@ -211,16 +211,7 @@ def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
     seen: set[str] = set()
     for each in entries:
         _refuse_entry(each, seen)
-    return {each.filename: _content(archive, each) for each in entries if not each.is_dir()}
-
-
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    import zlib
-
-    try:
-        return archive.read(entry)
-    except zlib.error as error:
-        raise zipfile.BadZipFile(str(error)) from error
+    return {each.filename: archive.read(each) for each in entries if not each.is_dir()}
 
 
 def _refuse_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:

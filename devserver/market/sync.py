@@ -30,7 +30,6 @@ from devserver.market.lock import (
     Facts,
     Lock,
     Locked,
-    LockedLine,
     absolute,
     changed_contents,
     mods_said,
@@ -401,16 +400,12 @@ def _reviews_before(found: Resolved) -> dict[str, Review]:
 def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool) -> None:
     _read_local(found)
     lock = found.workspace / _RESOLVE / "pylock.install.toml"
-    lock.write_text(absolute(found.text, found.workspace), encoding="utf-8")
     if found.new.here:
-        try:
-            uv.install(lock, new, offline=offline)
-        except uv.UvFailed as failed:
-            raise _hash_words(failed) from failed
+        lock.write_text(absolute(found.text, found.workspace), encoding="utf-8")
+        _put_into(new, lock, offline=offline)
     for line in found.new.lines:
-        _fill_line(line_folder(new, line.line), line, found, offline=offline)
-    # Other users of the machine may write to the file that uv locks the folder by.
-    (new / ".lock").unlink(missing_ok=True)
+        lock.write_text(lock_for(line, found.workspace), encoding="utf-8")
+        _put_into(line_folder(new, line.line), lock, offline=offline)
     # Refuse a package with names of another one, of the workspace or of the server.
     others: dict[str, str] = dict(taken)
     for each in found.new.here:
@@ -423,21 +418,17 @@ def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool
         )
 
 
-def _fill_line(into: Path, line: LockedLine, found: Resolved, *, offline: bool) -> None:
-    lock = found.workspace / _RESOLVE / "pylock.beside.toml"
-    lock.write_text(lock_for(line, found.workspace), encoding="utf-8")
+def _put_into(folder: Path, lock: Path, *, offline: bool) -> None:
     try:
-        uv.install(lock, into, offline=offline)
+        uv.install(lock, folder, offline=offline)
     except uv.UvFailed as failed:
-        raise _hash_words(failed) from failed
-    (into / ".lock").unlink(missing_ok=True)
-
-
-def _hash_words(failed: uv.UvFailed) -> DevServerError:
-    if "Hash mismatch" not in failed.said:
-        return failed
-    told = [line.strip() for line in failed.said.splitlines() if "sha256" in line or "ismatch" in line]
-    return OtherContents(f"a package is not what was locked; nothing was installed: {'; '.join(told)}")
+        if "Hash mismatch" not in failed.said:
+            raise
+        told = [line.strip() for line in failed.said.splitlines() if "sha256" in line or "ismatch" in line]
+        sentence = f"a package is not what was locked; nothing was installed: {'; '.join(told)}"
+        raise OtherContents(sentence) from failed
+    # Other users of the machine may write to the file that uv locks the folder by.
+    (folder / ".lock").unlink(missing_ok=True)
 
 
 def _read_local(found: Resolved) -> None:
@@ -480,7 +471,8 @@ def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool
 class Files:
     """Files before a change, to be restored byte for byte. New ones are removed again, and their new folders."""
 
-    _before: dict[Path, bytes | None] = field(default_factory=dict)
+    before: dict[Path, bytes | None] = field(default_factory=dict)
+    """The changed files, each with its content before."""
     _made: set[Path] = field(default_factory=set)
 
     def write(self, path: Path, data: bytes | None) -> None:
@@ -488,31 +480,21 @@ class Files:
         before = path.read_bytes() if path.exists() else None
         if before == data:
             return
-        self._before.setdefault(path, before)
+        self.before.setdefault(path, before)
         if not path.parent.is_dir():
             self._made.add(path.parent)
         _put(path, data)
 
     def put_back(self) -> None:
         """Restore every file."""
-        for path, data in self._before.items():
+        for path, data in self.before.items():
             _put(path, data)
-        self._before.clear()
+        self.before.clear()
         for each in self._made:
             # Others may have put files there since.
             with contextlib.suppress(OSError):
                 each.rmdir()
         self._made.clear()
-
-    @property
-    def before(self) -> Mapping[Path, bytes | None]:
-        """The changed files, each with its content before."""
-        return self._before
-
-    @property
-    def changed(self) -> bool:
-        """Return whether any file has changed."""
-        return bool(self._before)
 
 
 def _put(path: Path, data: bytes | None) -> None:

@@ -25,18 +25,17 @@ from devserver.model.forms import (
 )
 
 
-class RaisedForm(ErrorForm):
-    """The last error of a mod's handlers, and how often in a row."""
-
-    time: str
-    event_name: str
-    times: int
-
-
 class TimedErrorForm(ErrorForm):
     """An error and the time when it was told."""
 
     time: str
+
+
+class RaisedForm(TimedErrorForm):
+    """The last error of a mod's handlers, and how often in a row."""
+
+    event_name: str
+    times: int
 
 
 class TimedOutcomeForm(OutcomeForm):

@@ -212,12 +212,17 @@ CompareVersions = TypedDict(
 Changed = InstalledAnswer | NothingAnswer | AsksAnswer | ConflictAnswer | TakenBackAnswer
 
 
-class NeedForm(TypedDict):
-    """A requirement, where it is written, and which version of it runs."""
+class PlacedForm(TypedDict):
+    """A requirement, and where it is written."""
 
     requirement: str
     file: str | None
     line: int | None
+
+
+class NeedForm(PlacedForm):
+    """A requirement, where it is written, and which version of it runs."""
+
     mod_id: str
     generation: int
     version: str | None
@@ -231,12 +236,9 @@ class ListedForm(TypedDict):
     enabled: bool
 
 
-class NeederForm(TypedDict):
+class NeederForm(PlacedForm):
     """A mod that needs another one, or a package, with the requirement and its place."""
 
-    requirement: str
-    file: str | None
-    line: int | None
     mod_id: str
     mod_path: str
     runs: bool
@@ -244,14 +246,6 @@ class NeederForm(TypedDict):
     listed: ListedForm | None
     optional: NotRequired[bool]
     version: NotRequired[str]
-
-
-class PlacedForm(TypedDict):
-    """A requirement, and where it is written."""
-
-    requirement: str
-    file: str | None
-    line: int | None
 
 
 class BesideForm(TypedDict):

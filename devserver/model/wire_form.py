@@ -45,15 +45,7 @@ def lines_of(fact: facts.Fact, time: str) -> tuple[dict[str, Any], ...]:
             return tuple(line for each in fact.outcomes for line in lines_of(each, time))
         case facts.ConfigRefused():
             return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
-        case (
-            facts.Notice()
-            | facts.Exposed()
-            | facts.Blocked()
-            | facts.LeftBehind()
-            | facts.AgentProgram()
-            | facts.HostSeen()
-            | facts.EngineSeen()
-        ):
+        case _ if isinstance(fact, Told):
             line = {"type": "notice", "time": time, "message": sentence_of(fact)}
             # The parts of a fact become keys, too.
             return (line if isinstance(fact, facts.Notice) else {**line, "about": ABOUT[type(fact)], **form_of(fact)},)

@@ -19,20 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from devserver.model.facts import (
-    Blocked,
-    ConfigRefused,
-    ErrorFacts,
-    Fact,
-    Frame,
-    ModError,
-    Notice,
-    Outcome,
-    PlanDone,
-    Ready,
-    Replayed,
-    Restarted,
-)
+from devserver.model import facts
 from devserver.ui.escape import cells, safe
 from devserver.ui.events import event_line
 from devserver.ui.glyphs import Style
@@ -96,36 +83,36 @@ class Console:
         self._lock = threading.Lock()
         self._repeats = Repeats()
         self._row = InARow()
-        self._silenced: dict[Hashable, ModError] = {}
+        self._silenced: dict[Hashable, facts.ModError] = {}
         self._timer: threading.Timer | None = None
         self._question = ""
         self._quiet = 0
         self._later: deque[str] = deque(maxlen=_MOST_LATER)
-        self._ready: Ready | None = None
+        self._ready: facts.Ready | None = None
         self._trace = ""
-        self._replayed: Replayed | None = None
+        self._replayed: facts.Replayed | None = None
         self._receipt = _Receipt()
-        self.place: Frame | None = None
+        self.place: facts.Frame | None = None
         """The place of the latest error."""
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, fact: facts.Fact) -> None:
         with self._lock:
-            if self._quiet and isinstance(fact, Blocked):
+            if self._quiet and isinstance(fact, facts.Blocked):
                 return  # the debugger itself blocks
-            if isinstance(fact, Replayed) and self._goes_on(fact):
+            if isinstance(fact, facts.Replayed) and self._goes_on(fact):
                 self._replayed = fact
                 return
             key = what_repeats(fact)
             times = self._repeats.times(key, self._clock().timestamp())
-            if isinstance(fact, PlanDone):
+            if isinstance(fact, facts.PlanDone):
                 # Told below the receipt, the errors of a burst would say that the code before stays.
                 self._tell_rest(math.inf)
                 times = self._row.times(what_follows(fact))
-            elif isinstance(fact, Notice) and fact.mended:
+            elif isinstance(fact, facts.Notice) and fact.mended:
                 self._row = InARow()
             if times is not None:
                 self._show(blocks_of(fact, self._view(), times))
-            elif isinstance(fact, ModError):
+            elif isinstance(fact, facts.ModError):
                 self._silenced[key] = fact
                 self._await_rest()
             self._remember(fact)
@@ -163,7 +150,7 @@ class Console:
         banner without one."""
         with self._lock:
             if why:
-                self._show(blocks_of(Notice(f"{why}: {page}"), self._view()))
+                self._show(blocks_of(facts.Notice(f"{why}: {page}"), self._view()))
             elif self._ready is not None:
                 self._show(blocks_of(replace(self._ready, page=page), self._view()))
 
@@ -236,7 +223,7 @@ class Console:
         """Tell facts again after `close`."""
         self._writer.open_again()
 
-    def _receipt_of(self, fact: PlanDone) -> _Receipt:
+    def _receipt_of(self, fact: facts.PlanDone) -> _Receipt:
         """Return the line of a save that was told in one, to which more can be added; else None."""
         blocks = blocks_of(fact, self._view())
         if len(blocks) != 1 or blocks[0].body or blocks[0].details or blocks[0].after:
@@ -256,7 +243,7 @@ class Console:
         elif text:
             self._writer.write(f"{_WIPE_LINE}{text}{self._question}" if self._question else text)
 
-    def _goes_on(self, fact: Replayed) -> bool:
+    def _goes_on(self, fact: facts.Replayed) -> bool:
         """Append the results of pinned events to the line of the save; return whether that was
         possible.
 
@@ -274,14 +261,14 @@ class Console:
         self._receipt = _Receipt()
         return True
 
-    def _remember(self, fact: Fact) -> None:
-        if isinstance(fact, Replayed):
+    def _remember(self, fact: facts.Fact) -> None:
+        if isinstance(fact, facts.Replayed):
             self._replayed = fact
-        elif isinstance(fact, PlanDone):
+        elif isinstance(fact, facts.PlanDone):
             self._receipt = self._receipt_of(fact)
-        if isinstance(fact, Ready):
+        if isinstance(fact, facts.Ready):
             self._ready, self._started = fact, True
-        elif isinstance(fact, Restarted):
+        elif isinstance(fact, facts.Restarted):
             # The banner of the image before this one stands above. Asked for, it says how long this one took.
             ready = fact.ready
             self._ready = replace(ready, ready_ms=fact.duration_ms) if ready is not None else None
@@ -308,13 +295,13 @@ def _fitted(text: str, columns: int) -> str:
     return text[: max(0, columns - cells(end) - 1)] + "…" + end
 
 
-def _errors(fact: Fact) -> tuple[ErrorFacts, ...]:
+def _errors(fact: facts.Fact) -> tuple[facts.ErrorFacts, ...]:
     match fact:
-        case PlanDone():
+        case facts.PlanDone():
             return tuple(each.error for each in fact.outcomes if each.error)
-        case Outcome() | ModError():
+        case facts.Outcome() | facts.ModError():
             return (fact.error,) if fact.error else ()
-        case ConfigRefused():
+        case facts.ConfigRefused():
             return fact.errors[:1]
         case _:
             return ()

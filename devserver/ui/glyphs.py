@@ -33,64 +33,39 @@ which every theme, light or dark, keeps readable."""
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """One set of signs."""
+    """One set of signs. The defaults are for logs and dumb terminals: words instead of signs."""
 
-    reloaded: str
-    failed: str
-    warning: str
-    note: str
-    quiet: str
-    add: str
-    remove: str
-    change: str
-    held: str
-    item: str
-    dot: str
-    arrow: str
-    here: str
-    gutter: str
-    caret: str
-    more: str
-    times: str
+    reloaded: str = "reloaded:"
+    failed: str = "error:"
+    warning: str = "warning:"
+    note: str = "note:"
+    quiet: str = "info:"
+    add: str = "+"
+    remove: str = "-"
+    change: str = "~"
+    held: str = "!"
+    item: str = "-"
+    dot: str = "-"
+    arrow: str = "->"
+    here: str = ">"
+    gutter: str = "|"
+    caret: str = "^"
+    more: str = "..."
+    times: str = "x"
 
 
+ASCII = Glyphs()
 RICH = Glyphs(
     reloaded="↻",
     failed="✗",
     warning="⚠",
     note="!",
     quiet="·",
-    add="+",
-    remove="-",
-    change="~",
-    held="!",
     item="➜",
     dot="·",
     arrow="→",
     here="❱",
     gutter="│",
-    caret="^",
     more="…",
     times="×",
 )
-
-ASCII = Glyphs(
-    reloaded="reloaded:",
-    failed="error:",
-    warning="warning:",
-    note="note:",
-    quiet="info:",
-    add="+",
-    remove="-",
-    change="~",
-    held="!",
-    item="-",
-    dot="-",
-    arrow="->",
-    here=">",
-    gutter="|",
-    caret="^",
-    more="...",
-    times="x",
-)
-"""For logs and dumb terminals: words instead of signs."""

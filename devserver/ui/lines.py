@@ -6,41 +6,8 @@ Plans and outcomes are told in `plan_lines`, errors with their source in `frame`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import assert_never
 
-from devserver.model.facts import (
-    AgentProgram,
-    AgentSeen,
-    Blocked,
-    Compared,
-    ConfigRefused,
-    ContractChanged,
-    EngineSeen,
-    ErrorFacts,
-    Exposed,
-    Fact,
-    Guarded,
-    HostSeen,
-    HostsStarted,
-    HostState,
-    Ignored,
-    LeftBehind,
-    LineSeen,
-    ModAsked,
-    ModBlocked,
-    ModError,
-    Notice,
-    Outcome,
-    PackagesInstalled,
-    PlanDone,
-    PlanMade,
-    ProgramState,
-    Ready,
-    Replayed,
-    Restarted,
-    SplitSeen,
-    Stopped,
-)
+from devserver.model import facts
 from devserver.model.wire_form import exposed_warning, sentence_of
 from devserver.ui.contract import contract_block
 from devserver.ui.frame import brief, config_error_block, error_block, place
@@ -56,97 +23,98 @@ from devserver.ui.words import count, listed, took
 _MOST_PROBLEMS = 3
 
 
-def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
+def blocks_of(fact: facts.Fact, view: View, times: int = 1) -> tuple[Block, ...]:
     """Return the block for a fact; nothing for a fact that needs no words. `times`: how often it
     has happened so far."""
     match fact:
-        case Ready():
+        case facts.Ready():
             return (_ready(fact, view),)
-        case Exposed():
+        case facts.Exposed():
             return (_exposed_block(fact, view),)
-        case PlanMade():
+        case facts.PlanMade():
             return plan_made(fact, view)
-        case PlanDone():
+        case facts.PlanDone():
             return plan_done(fact, view, times)
-        case Restarted():
+        case facts.Restarted():
             return (restarted(fact, view),)
-        case Outcome():
+        case facts.Outcome():
             return outcome_told(fact, view)
-        case ConfigRefused():
+        case facts.ConfigRefused():
             return config_refused(fact.errors, view)
-        case ModError():
+        case facts.ModError():
             return (_mod_error(fact, view, times),)
-        case SplitSeen():
+        case facts.SplitSeen():
             return tuple(_line_seen(fact, each, view) for each in fact.lines)
-        case Guarded():
+        case facts.Guarded():
             return (_guarded(fact, view),)
-        case ContractChanged():
+        case facts.ContractChanged():
             return (contract_block(fact, view),)
-        case Replayed():
+        case facts.Replayed():
             return replayed(fact, view)
-        case Compared():
+        case facts.Compared():
             return ()  # `oa-dev compare` shows it on demand
-        case AgentSeen() if not view.started:
+        case facts.AgentSeen() if not view.started:
             return ()  # Restored agents are not announced: the server does not accept connections yet
-        case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
-            return (counted(_short(fact, view), times, view),)
-        case HostSeen() | EngineSeen():
+        case facts.HostSeen() | facts.EngineSeen():
             return (_host(fact, view),)
-        case ModAsked():
+        case facts.ModAsked():
             return (_mod_asked(fact, view),)
-        case ModBlocked():
+        case facts.ModBlocked():
             # If it was not loaded, its outcome says why.
             return (_mod_blocked(fact, view),) if fact.runs else ()
-        case PackagesInstalled():
+        case facts.PackagesInstalled():
             words = f"packages: {', '.join(map(str, fact.packages))}"
-            return (
-                Block((dim(f"{view.look.glyphs.quiet} "), plain(words), dim(f" {view.look.glyphs.dot} {fact.env}"))),
-            )
+            glyphs = view.look.glyphs
+            return (Block((dim(f"{glyphs.quiet} "), plain(words), dim(f" {glyphs.dot} {fact.env}"))),)
         case _:
-            assert_never(fact)
+            return (counted(_short(fact, view), times, view),)
 
 
-def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProgram | Stopped, view: View) -> Block:
+def _short(
+    fact: facts.Blocked
+    | facts.LeftBehind
+    | facts.Ignored
+    | facts.Notice
+    | facts.AgentSeen
+    | facts.AgentProgram
+    | facts.Stopped,
+    view: View,
+) -> Block:
     """Return the block of a fact that is always a single line."""
     glyphs = view.look.glyphs
     match fact:
-        case Blocked():
+        case facts.Blocked():
             where = (plain(" at "), place(fact.where)) if fact.where else ()
             words = f" blocked {fact.seconds:.1f} s"
-            return Block(
-                (Segment(f"{view.look.glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where)
-            )
-        case Stopped():
+            return Block((Segment(f"{glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where))
+        case facts.Stopped():
             return _stopped(fact, view)
-        case LeftBehind():
+        case facts.LeftBehind():
             return _signed(glyphs.note, sentence_of(fact))
-        case Ignored():
+        case facts.Ignored():
             quiet = f"{glyphs.quiet} {fact.path} saved {glyphs.dot} no reload ({fact.rule})"
             return Block((dim(quiet),))
-        case Notice():
-            return (
-                Block((dim(f"{glyphs.quiet} "), plain(fact.message)))
-                if fact.calm
-                else _signed(glyphs.note, fact.message)
-            )
-        case AgentProgram(state=ProgramState.STARTED | ProgramState.RESTARTED):
+        case facts.Notice():
+            calm = Block((dim(f"{glyphs.quiet} "), plain(fact.message)))
+            return calm if fact.calm else _signed(glyphs.note, fact.message)
+        case facts.AgentProgram(state=facts.ProgramState.STARTED | facts.ProgramState.RESTARTED):
             return Block((dim(f"{glyphs.quiet} "), plain(sentence_of(fact))))
-        case AgentProgram():
+        case facts.AgentProgram():
             return _signed(glyphs.note, sentence_of(fact))
-        case AgentSeen():
+        case facts.AgentSeen():
             sign = glyphs.add if fact.came else glyphs.remove
             return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))
 
 
-def _host(fact: HostSeen | EngineSeen, view: View) -> Block:
+def _host(fact: facts.HostSeen | facts.EngineSeen, view: View) -> Block:
     """Another host, or the engine: a calm line where it comes, one to see where it goes."""
-    if fact.state is HostState.AWAY:
+    if fact.state is facts.HostState.AWAY:
         return _signed("!", sentence_of(fact))
-    sign = view.look.glyphs.remove if fact.state is HostState.LEFT else view.look.glyphs.add
+    sign = view.look.glyphs.remove if fact.state is facts.HostState.LEFT else view.look.glyphs.add
     return Block((dim(f"{sign} "), plain(sentence_of(fact))))
 
 
-def _mod_asked(fact: ModAsked, view: View) -> Block:
+def _mod_asked(fact: facts.ModAsked, view: View) -> Block:
     mod = joined((fact.name, fact.version), " ")
     why = f': "{fact.why}"' if fact.why else ""
     words = f"agent {fact.agent_id} asks for {mod} ({fact.catalogue}){why}"
@@ -154,7 +122,7 @@ def _mod_asked(fact: ModAsked, view: View) -> Block:
     return Block((Segment("? ", Style.NOTE), plain(words), dim(f" {view.look.glyphs.dot} {shows}")))
 
 
-def _mod_blocked(fact: ModBlocked, view: View) -> Block:
+def _mod_blocked(fact: facts.ModBlocked, view: View) -> Block:
     words = f"{fact.mod_id} {fact.version} is blocked by {fact.catalogue}: {fact.reason}"
     then = f" {view.look.glyphs.dot} it still runs: oa-dev remove {fact.name}"
     return Block((Segment("! ", Style.WARN), plain(words), dim(then)))
@@ -176,7 +144,7 @@ def said_block(said: Said, view: View) -> Block:
 _LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error": Style.BAD, "critical": Style.BAD}
 
 
-def _ready(fact: Ready, view: View) -> Block:
+def _ready(fact: facts.Ready, view: View) -> Block:
     """Return the banner: eight lines with blank ones; the prompt above counts as another."""
     title = joined(("oa-dev", view.version), " ")
     name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
@@ -187,7 +155,7 @@ def _ready(fact: Ready, view: View) -> Block:
     return Block((plain("  "), *head), body=((), *rows), after=((),), lead=Lead.NOTHING)
 
 
-def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
+def _banner(fact: facts.Ready, view: View) -> tuple[tuple[str, str], ...]:
     dot = f" {view.look.glyphs.dot} "
     watching = joined((", ".join(fact.watching), count(fact.files, "file") if fact.files else "", fact.watcher), dot)
     rows: tuple[tuple[str, str], ...] = (("Agents", f"{fact.url}{dot}ws /ws"),)
@@ -203,7 +171,7 @@ def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
 
 
-def _hosts(hosts: HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
+def _hosts(hosts: facts.HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
     engine = f"engine {hosts.engine.partition('://')[2]}{', started here' if hosts.started_here else ''}"
     here = f"{hosts.host} (this one){dot}{engine}, nats-server {hosts.version}"
     if hosts.join:
@@ -212,7 +180,7 @@ def _hosts(hosts: HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
     return ("Hosts", here), ("Code", code)
 
 
-def _mods(fact: Ready, view: View) -> str:
+def _mods(fact: facts.Ready, view: View) -> str:
     glyphs = view.look.glyphs
     names = listed([each.mod_id for each in fact.mods], glyphs.more)
     loaded = f"{len(fact.mods)} loaded" + (f" ({names})" if names else "")
@@ -248,7 +216,7 @@ def _cells(row: Sequence[tuple[str, str]], widths: Sequence[int]) -> Iterator[Se
         yield plain(words.ljust(width - len(key)))
 
 
-def config_refused(errors: tuple[ErrorFacts, ...], view: View) -> tuple[Block, ...]:
+def config_refused(errors: tuple[facts.ErrorFacts, ...], view: View) -> tuple[Block, ...]:
     """Return each problem of a network.yaml with its line; beyond three they are counted."""
     shown = tuple(config_error_block(_refused_head(each, view), each, view) for each in errors[:_MOST_PROBLEMS])
     rest = len(errors) - _MOST_PROBLEMS
@@ -257,26 +225,26 @@ def config_refused(errors: tuple[ErrorFacts, ...], view: View) -> tuple[Block, .
     return (*shown, Block((dim(f"{view.look.glyphs.more} and {count(rest, 'more problem')}"),)))
 
 
-def _refused_head(error: ErrorFacts, view: View) -> Line:
+def _refused_head(error: facts.ErrorFacts, view: View) -> Line:
     words = " not applied, what runs keeps running" if view.started else " cannot be used"
     where = place(error.where) if error.where else strong("network.yaml")
     return (Segment(f"{view.look.glyphs.failed} ", Style.BAD), where, plain(words))
 
 
-def mod_unusable(mod_id: str, error: ErrorFacts, view: View) -> Block:
+def mod_unusable(mod_id: str, error: facts.ErrorFacts, view: View) -> Block:
     """Return a mod that could not be loaded by a check of a network, with its place and source."""
     head = (Segment(f"{view.look.glyphs.failed} ", Style.BAD), strong(mod_id), plain(" cannot be loaded"))
     return error_block(head, error, view)
 
 
-def _line_seen(fact: SplitSeen, line: LineSeen, view: View) -> Block:
+def _line_seen(fact: facts.SplitSeen, line: facts.LineSeen, view: View) -> Block:
     dot = f" {view.look.glyphs.dot} "
     names = f": {listed(line.agents, view.look.glyphs.more)}" if line.agents else ""
     now = "" if line.gets == "shadow" else f"{dot}{len(line.agents)} of {fact.agents} agents now{names}"
     return Block((plain("  "), strong(f"{fact.mod_id}@{line.label}"), plain(f"  {line.gets}"), dim(now)))
 
 
-def _guarded(fact: Guarded, view: View) -> Block:
+def _guarded(fact: facts.Guarded, view: View) -> Block:
     again = f"oa-dev split {fact.mod_id} 10% tries again {view.look.glyphs.dot} oa-dev drop {fact.mod_id}"
     return Block(
         (
@@ -288,7 +256,7 @@ def _guarded(fact: Guarded, view: View) -> Block:
     )
 
 
-def _mod_error(fact: ModError, view: View, times: int) -> Block:
+def _mod_error(fact: facts.ModError, view: View, times: int) -> Block:
     error, glyphs = fact.error, view.look.glyphs
     dot = f" {glyphs.dot} "
     where = (dim(dot), place(error.where)) if error.where else ()
@@ -307,14 +275,14 @@ def _mod_error(fact: ModError, view: View, times: int) -> Block:
     )
 
 
-def _stopped(fact: Stopped, view: View) -> Block:
+def _stopped(fact: facts.Stopped, view: View) -> Block:
     dot = f" {view.look.glyphs.dot} "
     did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
     parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
     return Block((dim(joined(parts, dot)),), lead=Lead.INDENT)
 
 
-def _exposed_block(fact: Exposed, view: View) -> Block:
+def _exposed_block(fact: facts.Exposed, view: View) -> Block:
     """Return what a person has to know, and what the agents of others need. Only here is the join
     token shown: a file or a pipe names the file that holds it."""
     if view.look.one_line:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from devserver.model.facts import AgentsSeen, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Way
@@ -17,39 +18,26 @@ from devserver.ui.restart_lines import restart_planned
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, receipt, took
 
-DONE: dict[Action, str] = {
-    Action.LOAD: "",
-    Action.RELOAD: "",
-    Action.UNLOAD: " unloaded",
-    Action.RECONFIGURE: " reconfigured",
-    Action.REORDER: " moved",
-    Action.KEEP: " kept",
-    Action.SPLIT: "",
-    Action.MOVE: "",
-}
-"""The words behind a mod's name when a step has been applied; a generation alone means loaded."""
 
-HELD: dict[Action, str] = {
-    Action.LOAD: "not loaded",
-    Action.RELOAD: "not reloaded",
-    Action.UNLOAD: "not unloaded",
-    Action.RECONFIGURE: "not reconfigured",
-    Action.REORDER: "not moved",
-    Action.KEEP: "not kept",
-    Action.SPLIT: "not split",
-    Action.MOVE: "not moved",
-}
+class _Words(NamedTuple):
+    """The words about a step: behind the mod's name once it is applied, where it is held, where it failed."""
 
-NOT_DONE: dict[Action, str] = {
-    Action.LOAD: "did not load",
-    Action.RELOAD: "did not load",
-    Action.UNLOAD: "was not unloaded",
-    Action.RECONFIGURE: "did not take its configuration",
-    Action.REORDER: "kept its place",
-    Action.KEEP: "was not kept",
-    Action.SPLIT: "kept its agents",
-    Action.MOVE: "did not move",
+    done: str
+    held: str
+    failed: str
+
+
+_WORDS: dict[Action, _Words] = {
+    Action.LOAD: _Words("", "not loaded", "did not load"),
+    Action.RELOAD: _Words("", "not reloaded", "did not load"),
+    Action.UNLOAD: _Words(" unloaded", "not unloaded", "was not unloaded"),
+    Action.RECONFIGURE: _Words(" reconfigured", "not reconfigured", "did not take its configuration"),
+    Action.REORDER: _Words(" moved", "not moved", "kept its place"),
+    Action.KEEP: _Words(" kept", "not kept", "was not kept"),
+    Action.SPLIT: _Words("", "not split", "kept its agents"),
+    Action.MOVE: _Words("", "not moved", "did not move"),
 }
+"""A generation alone means loaded."""
 
 _CHANGES = (Action.SPLIT, Action.MOVE)
 _NO_MOD = ("", "all")
@@ -81,7 +69,7 @@ def held_back(holds: Sequence[Hold]) -> str:
     alike: dict[tuple[Action, str], list[str]] = {}
     for each in holds:
         alike.setdefault((each.action, each.reason), []).extend([] if each.mod_id in _NO_MOD else [each.mod_id])
-    told = (f"{', '.join(mods)} {HELD[action]}: {why}" if mods else why for (action, why), mods in alike.items())
+    told = (f"{', '.join(mods)} {_WORDS[action].held}: {why}" if mods else why for (action, why), mods in alike.items())
     return joined(told, "; ")
 
 
@@ -96,21 +84,13 @@ def plan_rows(plan: Plan, view: View) -> Block:
     head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause} {glyphs.dot} plan"))
     names = [each.mod_id for each in plan.steps] + [each.mod_id for each in plan.holds]
     width = 0 if view.look.one_line else max(map(len, names), default=0)
-    body = (
-        *(_step_row(each, glyphs, width) for each in plan.steps),
-        *(
-            (Segment(glyphs.held, Style.WARN), dim(f" {each.mod_id:<{width}}  {HELD[each.action]}: {each.reason}"))
-            for each in plan.holds
-        ),
-        *(
-            (
-                Segment(glyphs.held, Style.WARN),
-                plain(f" {each.setting} {each.running} {glyphs.arrow} {each.wanted}"),
-                dim("  needs a restart"),
-            )
-            for each in plan.not_applied
-        ),
-    )
+    held = Segment(glyphs.held, Style.WARN)
+    body: list[Line] = [_step_row(each, glyphs, width) for each in plan.steps]
+    for hold in plan.holds:
+        body.append((held, dim(f" {hold.mod_id:<{width}}  {_WORDS[hold.action].held}: {hold.reason}")))
+    for setting in plan.not_applied:
+        words = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
+        body.append((held, plain(words), dim("  needs a restart")))
     return Block(head, body=tuple((plain("" if view.look.one_line else "  "), *row) for row in body))
 
 
@@ -202,7 +182,7 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
     unloads = _only_unloads(good) and len(good) > 1
     names = joined((each.mod_id if unloads else _name(each) for each in good[:8]), ", " if unloads else "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
-    more += DONE[Action.UNLOAD] if unloads else ""
+    more += _WORDS[Action.UNLOAD].done if unloads else ""
     why = "" if has_rows(done.plan) else _in(_why([each.reason for each in good], glyphs.more), glyphs)
     # A reason that says so already ("in place, no reload") is not repeated.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
@@ -238,7 +218,7 @@ def _why(reasons: Sequence[str], more: str) -> str:
 
 def _name(outcome: Outcome) -> str:
     version = f" v{outcome.generation}" if outcome.generation else ""
-    return f"{outcome.mod_id}{version}{DONE[outcome.action]}{_on(outcome)}"
+    return f"{outcome.mod_id}{version}{_WORDS[outcome.action].done}{_on(outcome)}"
 
 
 def _on(outcome: Outcome) -> str:
@@ -273,7 +253,7 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
     failed = (
         Segment(f"{view.look.glyphs.failed} ", Style.BAD),
         strong(_attempted(outcome)),
-        plain(f" {NOT_DONE[outcome.action]}{_on(outcome)}, {_what_runs(outcome)}"),
+        plain(f" {_WORDS[outcome.action].failed}{_on(outcome)}, {_what_runs(outcome)}"),
         dim(f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}" if view.started else ""),
     )
     return mod_error_block(failed, outcome.error, outcome.note, view)
