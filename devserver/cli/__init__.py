@@ -12,6 +12,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command in the process's arguments and end the process: the entry of `oa-dev`."""
+    _open_closed()
     # Here and not above: what is handed over needs nothing else.
     from devserver.cli.changing import may_be_handed_over
 
@@ -25,3 +26,13 @@ def main() -> None:
     from devserver.cli.start import main as start
 
     start()
+
+
+def _open_closed() -> None:
+    """Open what the caller has closed, as by `>&-`: another file would get that number, and what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            # Programs that this process starts need it as well.
+            os.set_inheritable(handle, True)
+            setattr(sys, name, os.fdopen(handle, mode))

@@ -5,6 +5,7 @@ Imports on demand, so that help is fast.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -136,7 +137,7 @@ def doctor(given: Path | None, *, as_json: bool) -> int:
 
 def new_network(folder: Path, *, as_json: bool) -> int:
     """Write a small network that runs, with a mod and its test."""
-    here = folder.resolve() == Path.cwd()
+    here = working_directory() == folder.resolve()
     then = "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
     return _told(write_network(folder), f"now: {then}", as_json=as_json)
 
@@ -180,7 +181,7 @@ def write_package(name: str) -> dict[str, Any]:
         raise Problem(f"{plain} cannot name a package: Python or oa-dev has that name", "choose another name")
     folder = plain.replace("_", "-")
     files = package_files(plain, __version__)
-    return _written(Path.cwd(), {f"{folder}/{each}": text for each, text in files.items()})
+    return _written(working_directory(), {f"{folder}/{each}": text for each, text in files.items()})
 
 
 def _plain(name: str) -> str:
@@ -224,16 +225,22 @@ def _told(answer: Mapping[str, Any], then: str, *, as_json: bool) -> int:
 
 def _written(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
     """Write files that do not exist yet, all or none; return them."""
-    there = [each for each in files if (folder / each).exists()]
+    there = [each for each in files if os.path.lexists(folder / each)]
     if there:
         verb = "is" if len(there) == 1 else "are"
         raise Problem(f"{', '.join(there)} {verb} there already, nothing was written", "choose another name")
+    begun: list[Path] = []
     for name, text in files.items():
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            with open(path, "x", encoding="utf-8") as file:
+                begun.append(path)
+                file.write(text)
         except OSError as error:
+            # What is there would be refused when it is tried again.
+            for each in begun:
+                each.unlink(missing_ok=True)
             raise Problem(f"{path} cannot be written: {error.strerror}", code=Exit.FATAL) from error
     return {"folder": str(folder.resolve()), "files": list(files)}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.locate import network_file
+from devserver.cli.locate import network_file, working_directory
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.config.network_yaml import read_network
 from devserver.errors import DevServerError
@@ -30,7 +30,7 @@ def catalogues(ask: Ask = Ask.FETCH) -> tuple[Listed, Path]:
     try:
         path = network_file(None)
     except Problem:
-        return catalogues_of(None, Path.cwd(), ask), Path.cwd()
+        return catalogues_of(None, working_directory(), ask), working_directory()
     return catalogues_of(read_network(path), path.parent, ask), path.parent
 
 

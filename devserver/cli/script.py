@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -18,11 +19,17 @@ def run_script(script: Path, arguments: Sequence[str]) -> int:
 
     Raises Problem for a script that cannot be read.
     """
-    if not script.is_file():
+    if not os.path.isfile(script):
         raise Problem(f"there is no script {script}", "oa-dev exec SCRIPT [ARGS]")
     install()
     garbage.end_start()
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.resolve().parent))
-    runpy.run_path(str(script), run_name="__main__")
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except BrokenPipeError:
+        raise
+    except OSError:
+        sys.excepthook(*sys.exc_info())
+        return Exit.FATAL
     return Exit.CLEAN

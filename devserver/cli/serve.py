@@ -71,9 +71,9 @@ def run(
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
 
+    path = network_file(given)
     # Before anything is changed: a restart in place begins with the conditions of this start.
     image = Image()
-    path = network_file(given)
     settings = settings_of(path, flags)
     refuse_exposed(settings["host"], settings["allow_host"])
     from devserver.server.supervised import VARIABLE, Supervised

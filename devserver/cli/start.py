@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from devserver.cli.changing import market_arguments
@@ -24,10 +25,19 @@ def main() -> None:
         # Names of files need not be text: bytes that cannot be encoded are spelled out.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        arguments = in_directory(sys.argv[1:])
+        code = call(in_directory(sys.argv[1:]))
     except Problem as error:
-        sys.exit(_said(error, as_json="--json" in sys.argv))
-    sys.exit(call(arguments))
+        code = _said(error, as_json="--json" in sys.argv)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Python must not fail once more when it closes that stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except ValueError:
+            # A program of `exec`, or the end of `mcp`, has closed it.
+            continue
+    sys.exit(code)
 
 
 def in_directory(arguments: list[str]) -> list[str]:
@@ -50,18 +60,30 @@ def in_directory(arguments: list[str]) -> list[str]:
 def call(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; a problem is a line with a hint on stderr."""
     try:
-        return _called(arguments)
+        code = _called(arguments)
+        if not sys.stdout.closed:
+            # Here, where it can be told that the output was not taken.
+            sys.stdout.flush()
+        return code
     except DevServerError as error:
         return _said(error, as_json="--json" in arguments)
     except BrokenPipeError:
-        # Handle a reader of the output that has gone: Python must not fail once more when it closes
-        # that stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has gone, and has what it wanted.
         return Exit.CLEAN
+    except OSError as error:
+        # A full disk, a name that is too long, a folder that is gone: nothing that a traceback would explain.
+        return _said(DevServerError(_refusal(error)), as_json="--json" in arguments)
     except (EOFError, KeyboardInterrupt):
         # Also an end of input in place of an answer: the line of the question ends here.
-        print(file=sys.stderr)
+        with suppress(OSError):
+            print(file=sys.stderr)
         return Exit.INTERRUPTED
+
+
+def _refusal(error: OSError) -> str:
+    """Return what the system has refused, in words."""
+    words = error.strerror or str(error) or type(error).__name__
+    return words if error.filename is None else f"{os.fsdecode(error.filename)}: {words}"
 
 
 def _called(arguments: Sequence[str]) -> int:
@@ -83,14 +105,17 @@ def _called(arguments: Sequence[str]) -> int:
 def _said(error: DevServerError, *, as_json: bool) -> int:
     """Tell a person on stderr, and a program on stdout, in the form of all JSON."""
     hint, code = (error.hint, error.code) if isinstance(error, Problem) else ("", Exit.FATAL)
-    print(f"error: {cut(safe(str(error)))}", file=sys.stderr)
-    if hint:
-        print(f"  {cut(safe(hint))}", file=sys.stderr)
+    # Where the outputs take nothing, the exit code alone tells it.
+    with suppress(OSError):
+        print(f"error: {cut(safe(str(error)))}", file=sys.stderr)
+        if hint:
+            print(f"  {cut(safe(hint))}", file=sys.stderr)
     if as_json:
         # Not above: `--help` and `--version` do not need it.
         from devserver.model.facts import ErrorFacts
         from devserver.model.wire_form import error_line, iso
 
         facts = ErrorFacts(type(error).__name__, str(error), hint=hint or None)
-        print(json.dumps(error_line(facts, int(code), iso(datetime.now(UTC)))))
+        with suppress(OSError):
+            print(json.dumps(error_line(facts, int(code), iso(datetime.now(UTC)))))
     return code

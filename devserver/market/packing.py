@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import sys
@@ -61,10 +62,10 @@ class Packing:
 
 def look(folder: Path, oa_dev: str) -> Packing:
     """Look at the mod to pack; `oa_dev`: the least version that it needs. Raises CannotPack."""
-    if folder.is_file() and folder.suffix == ".py":
+    if os.path.isfile(folder) and folder.suffix == ".py":
         folder = folder.with_suffix("")
         raise CannotPack(f"{folder.name}.py is one file", f"make it {folder.name}/mod.py: a package is a folder")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise CannotPack(f"there is no folder {folder}")
     text = _read(folder / PROJECT)
     is_mod = any((folder / each).is_file() for each in ("mod.py", "__init__.py"))

@@ -83,7 +83,8 @@ def _connected(line: socket, arguments: list[str]) -> bool:
         outputs = b"".join(each.to_bytes(4, sys.byteorder) for each in (1, 2))
         line.sendmsg([json.dumps(_asked(arguments, found["secret"])).encode()], [(SOL_SOCKET, _SCM_RIGHTS, outputs)])
         return True
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Without a run file, or with a damaged one: this process tells it.
         return False
 
 

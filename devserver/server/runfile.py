@@ -32,6 +32,9 @@ _START_TIME_FIELD = 19
 
 _READ_LIMIT = 64 * 1024
 
+_LAST_PID = 2**31 - 1
+"""The greatest process id that the system's calls take."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
@@ -332,7 +335,9 @@ def _parsed(data: bytes, path: Path) -> RunFile:
         raise DevServerError(f"{path} is not the file of a server") from error
     # Not bool, which is an int to Python, and not 0 or less, which are not process ids to the
     # kernel.
-    sound = isinstance(url, str) and isinstance(token, str) and type(pid) is int and pid > 0
-    if not sound or not (started is None or isinstance(started, str)) or not isinstance(network, str):
+    sound = type(pid) is int and 0 < pid <= _LAST_PID and isinstance(token, str) and token.isascii()
+    if not sound or not (started is None or isinstance(started, str)):
+        raise DevServerError(f"{path} is not the file of a server")
+    if not isinstance(url, str) or not isinstance(network, str):
         raise DevServerError(f"{path} is not the file of a server")
     return RunFile(url, token, pid, started, network=network)
