@@ -143,7 +143,7 @@ class _Search:
         coming += [_Ring() for _ in found[len(coming) :]]
         for ring, holders in zip(coming, found, strict=False):
             for each in holders:
-                if id(each) in self._seen or type(each) in _PASSED_BY or _is_ours(each):
+                if id(each) in self._seen or id(type(each)) in _PASSED_BY or _is_ours(each):
                     continue
                 ring.objects.append(each)
                 words = self._words(each, held)
@@ -163,7 +163,7 @@ class _Search:
             words = f'the task "{holder.get_name()}"'
         elif raw.derives(kind, threading.Thread):
             words = f'the thread "{holder.name}"'
-        elif kind in (Generation, Call):
+        elif kind is Generation or kind is Call:
             words = LINGERING
         elif kind is FrameType:
             words = f"a call that runs at {holder.f_code.co_filename}:{holder.f_lineno}"
@@ -179,7 +179,7 @@ def _within(value: Any) -> list[Any]:
         level = [
             each
             for thing in level
-            if type(thing) in (dict, list, tuple, set)
+            if id(type(thing)) in _CONTAINERS
             for each in gc.get_referents(thing)
             if gc.is_tracked(each)
         ][:_MOST]
@@ -190,7 +190,8 @@ def _within(value: Any) -> list[Any]:
 # What lies in the containers of a state belongs to its key, as a task there.
 _STATE_DEPTH = 3
 
-_PASSED_BY = frozenset({weakref.ref, CodeType, Scope, Ours})
+_CONTAINERS = raw.ids(dict, list, tuple, set)
+_PASSED_BY = raw.ids(weakref.ref, CodeType, Scope, Ours)
 
 
 def _modules() -> list[tuple[str, ModuleType]]:
@@ -217,9 +218,9 @@ def _is_ours(thing: Any) -> bool:
     """Return whether the object belongs to the server, which searches or waits."""
     frame = thing
     for attribute in ("cr_frame", "gi_frame", "ag_frame"):
-        if type(thing) in _COROUTINES:
+        if id(type(thing)) in _COROUTINES:
             frame = getattr(thing, attribute, None) or frame
     return type(frame) is FrameType and str(frame.f_globals.get("__name__")).startswith("devserver.")
 
 
-_COROUTINES = (CoroutineType, GeneratorType, AsyncGeneratorType)
+_COROUTINES = raw.ids(CoroutineType, GeneratorType, AsyncGeneratorType)

@@ -253,10 +253,10 @@ def _same(one: Any, other: Any) -> bool:
         return one is other
     if type(one) is tuple:
         return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) in _VALUES and bool(one == other)
+    return id(type(one)) in _VALUES and bool(one == other)
 
 
-_VALUES = (str, bytes, int, float, bool)
+_VALUES = raw.ids(str, bytes, int, float, bool)
 """Values that are read again; comparing them runs no code of mods."""
 
 
@@ -499,7 +499,7 @@ def _by_key(table: Table) -> dict[Any, tuple[Any, Any]]:
 
 def _known(key: Any) -> Any:
     """Return the same for two readings of one key, which make tuples of their own."""
-    return tuple(map(_known, key)) if type(key) is tuple else key if type(key) in _VALUES else id(key)
+    return tuple(map(_known, key)) if type(key) is tuple else key if id(type(key)) in _VALUES else id(key)
 
 
 def _add(owner: ProcessChanges, change: Change) -> None:

@@ -24,7 +24,7 @@ from devserver.loader.places import MISSING, Place, Table
 _MOST = 1 << 16
 """The most bytes of such an object: it is read at each turn."""
 _IMMUTABLE_TYPE = 1 << 8
-_VALUES = frozenset({str, bytes, int, float, bool, complex, type(None)})
+_VALUES = raw.ids(str, bytes, int, float, bool, complex, type(None))
 _STORES_CELL = dis.opmap["STORE_DEREF"]
 _DEPTH = 3
 
@@ -78,9 +78,9 @@ def _content_of(thing: Any, name: str) -> Content | None:
         return thing.is_set, lambda value: thing.set() if value else thing.clear()
     if is_of_python(kind):
         return None
-    if kind not in _natures:
-        _natures[kind] = _nature_of(kind)
-    way = _natures[kind]
+    if id(kind) not in _natures:
+        _natures[id(kind)] = (kind, _nature_of(kind))
+    way = _natures[id(kind)][1]
     return None if way is None or sys.getsizeof(thing) > _MOST else way(thing, name)
 
 
@@ -104,8 +104,9 @@ def _nature_of(kind: type) -> Callable[[Any, str], Content | None] | None:
     return _array if kind is getattr(sys.modules.get("numpy"), "ndarray", None) else None
 
 
-_natures: dict[type, Callable[[Any, str], Content | None] | None] = {}
-"""Classes of C alone, which never go."""
+_natures: dict[int, tuple[type, Callable[[Any, str], Content | None] | None]] = {}
+"""By the ids of classes, which it keeps: those of C alone, of which there are few."""
+_NO_NATURE = (object, None)
 
 
 def _fill(buffer: Any, value: bytes) -> None:
@@ -126,7 +127,7 @@ def _stateful(get: Callable[[Any], Any], put: Callable[[Any, Any], None], thing:
         state = get(thing)
     except (TypeError, ValueError):
         return None
-    is_plain = type(state) is tuple and all(type(each) in _VALUES for each in state)
+    is_plain = type(state) is tuple and all(id(type(each)) in _VALUES for each in state)
     return (lambda: get(thing), lambda value: put(thing, value)) if is_plain else None
 
 
@@ -135,7 +136,7 @@ def _stateful(get: Callable[[Any], Any], put: Callable[[Any, Any], None], thing:
 
 def is_iterator(kind: type) -> bool:
     """Return whether instances of a class are iterators of Python itself, whose parts are their own."""
-    return _natures.get(kind) is _iterator
+    return _natures.get(id(kind), _NO_NATURE)[1] is _iterator
 
 
 def _iterator(thing: Any, name: str) -> Content:
@@ -145,12 +146,12 @@ def _iterator(thing: Any, name: str) -> Content:
 def _position(thing: Any, depth: int) -> Any:
     """Return a value that is another one when an iterator has moved on."""
     kind = type(thing)
-    if kind in _VALUES:
+    if id(kind) in _VALUES:
         return thing
     if kind is itertools.count:
         # Since Python 3.12 an instance names its class among what it refers to.
         parts = [each for each in gc.get_referents(thing) if each is not kind]
-        return repr(thing) if all(type(each) in _VALUES for each in parts) else id(thing)
+        return repr(thing) if all(id(type(each)) in _VALUES for each in parts) else id(thing)
     if kind is GeneratorType:
         frame = thing.gi_frame
         own: tuple[Any, ...] = ("ended",) if frame is None else (frame.f_lasti,)
@@ -241,15 +242,15 @@ def forget_computed(module: str) -> Callable[[], None]:
         table, results = _table_of(cache), _cached(cache)
         for key, element in list(table.items()):
             result = results.get(id(key), element)
-            if key != () and type(result) in _VALUES and result is not None:
+            if key != () and id(type(result)) in _VALUES and result is not None:
                 undo.append(partial(table.__setitem__, key, table.pop(key)))
     return put_back
 
 
 def _caches_in(module: str) -> Iterator[Any]:
     names = list(vars(sys.modules[module]).values()) if module in sys.modules else []
-    classes = {each if raw.derives(type(each), type) else type(each) for each in names}
-    own = [each for each in classes if raw.module_of(each) == module]
+    classes = [each if raw.derives(type(each), type) else type(each) for each in names]
+    own = {id(each): each for each in classes if raw.module_of(each) == module}.values()
     for each in (*names, *(value for cls in own for value in list(raw.names_of(cls).values()))):
         if type(each) is _CACHE:
             yield each

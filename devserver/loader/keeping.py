@@ -37,7 +37,7 @@ _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
 def note_untouched(loaded: Loaded) -> None:
     """Remember which containers of a module are as its source says, once all is imported."""
     names = vars(loaded.module)
-    if any(raw.derives(type(names[name]), *_CONTAINERS) for name in list(names) if not name.startswith("__")):
+    if any(raw.derives(type(each), *_CONTAINERS) for name, each in list(names.items()) if not raw.is_special(name)):
         containers = read_containers(loaded.text.data)
         loaded.untouched = frozenset(name for name in containers if _is_untouched(containers, name, names))
 
@@ -134,11 +134,11 @@ def _is_same(found: Any, written: Any) -> bool:
         return len(found) == len(written) and all(map(_is_same, found, written))
     if type(written) in (set, frozenset):
         return all(_is_plain(each) for each in found) and bool(found == written)
-    return type(written) in ATOMS and bool(found == written)
+    return id(type(written)) in ATOMS and bool(found == written)
 
 
 def _is_plain(value: object) -> bool:
-    return type(value) in ATOMS or (type(value) is tuple and all(map(_is_plain, value)))
+    return id(type(value)) in ATOMS or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _is_data(value: Any) -> bool:

@@ -47,7 +47,7 @@ _MOST_ENTRIES = 20_000
 _NOT_HERE = frozenset({"builtins", "sys"})
 """Modules that `places` looks at."""
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
-_TABLES = frozenset({*_DICTS, list, set, deque})
+_TABLES = raw.ids(*_DICTS, list, set, deque)
 
 
 def names_in(code: CodeType) -> frozenset[str]:
@@ -113,7 +113,7 @@ def _places_of(owner: Any, name: str, attributes: Mapping[str, Any]) -> list[Pla
     the tables are the same: looking through a module takes longer than executing most mods."""
     count, tables, places = _known.get(owner, (-1, {}, []))
     if count != len(attributes) or any(attributes.get(each) is not table for each, table in tables.items()):
-        tables = {each: value for each, value in list(attributes.items()) if type(value) in _TABLES}
+        tables = {each: value for each, value in list(attributes.items()) if id(type(value)) in _TABLES}
         places = [
             attribute_place("attribute", owner, ("__warningregistry__",), which=name, is_shared=True),
             *_containers(name, tables),
@@ -150,14 +150,14 @@ def _parts(name: str, value: Any) -> Iterator[Place]:
 
 def _containers(name: str, attributes: Any) -> Iterator[Place]:
     for key, value in list(attributes.items()):
-        if not (isinstance(key, str) and key.startswith("__")):
+        if not raw.is_special(key):
             yield from container_places(f"{name}.{key}", value)
 
 
 def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: bool = False) -> Iterator[Place]:
     """Return the entries of a table that a library or another module keeps; or nothing."""
     kind, which = type(value), (name, id(value))
-    if kind not in _TABLES or len(value) > _MOST_ENTRIES:
+    if id(kind) not in _TABLES or len(value) > _MOST_ENTRIES:
         return
     if kind in (list, deque):
         yield list_place(word, lambda: value, which=which, is_shared=True, is_of_mods=is_of_mods)
@@ -173,7 +173,7 @@ def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: 
 # Registries lie near their module (an app, its router, a table in that); what lies deeper is data.
 _DEPTH = 6
 _MOST_OBJECTS = 3000
-_ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType})
+_ATOMS = raw.ids(str, bytes, int, float, bool, complex, type(None), CodeType)
 
 
 def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> Iterator[Place]:
@@ -185,18 +185,18 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
     seen: set[int] = {id(vars(module))}
     if attributes:
         yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
-    level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
+    level = [value for key, value in list(vars(module).items()) if not raw.is_special(key)]
     near, theirs = set(map(id, level)), set[int]()
     for _ in range(_DEPTH):
         below: list[Any] = []
         for thing in level:
             kind = type(thing)
-            if kind in _ATOMS or id(thing) in seen or len(seen) > _MOST_OBJECTS:
+            if id(kind) in _ATOMS or id(thing) in seen or len(seen) > _MOST_OBJECTS:
                 continue
             seen.add(id(thing))
             if id(thing) in theirs:
                 pass
-            elif kind in _TABLES:
+            elif id(kind) in _TABLES:
                 yield from container_places(name, thing, "registration", is_of_mods=True)
             elif kind is not tuple and kind is not CellType:
                 yield from _derived_places(thing, name)
@@ -294,8 +294,9 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 def _sets_attributes(module: ModuleType) -> bool:
     """Return whether a module of mods sets attributes of an object, or globals in its functions; so may the
     methods of its objects, whose classes other modules of mods have."""
-    kinds = {base for kind in set(map(type, list(vars(module).values()))) for base in raw.mro(kind)}
-    homes = [sys.modules.get(each) for each in set(map(raw.module_of, kinds)) - {"builtins"}]
+    kinds = {id(kind): kind for kind in map(type, list(vars(module).values()))}.values()
+    bases = {id(base): base for kind in kinds for base in raw.mro(kind)}.values()
+    homes = [sys.modules.get(each) for each in set(map(raw.module_of, bases)) - {"builtins"}]
     texts = [
         getattr(getattr(each.__spec__, "loader", None), "executed", None)
         for each in (module, *(each for each in homes if type(each) is ModuleType and scope_of(each) is not None))
@@ -384,15 +385,14 @@ def inside(thing: Any, module: str) -> list[Any]:
     kind = type(thing)
     if kind is FunctionType:
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
-    if kind in _ENTERED:
+    if id(kind) in _ENTERED:
         too_many = kind is not tuple and kind is not CellType and len(thing) > _MOST_OBJECTS
         return [] if too_many or (kind is dict and "__builtins__" in thing) else gc.get_referents(thing)
-    if kind in _NOT_ENTERED or raw.derives(kind, ModuleType):
+    if id(kind) in _NOT_ENTERED or raw.derives(kind, ModuleType):
         return []
     if raw.derives(kind, type):
-        # Names with two underscores belong to Python, or to the library that has made the class.
         return (
-            [value for key, value in vars(thing).items() if not key.startswith("__") or type(value) is FunctionType]
+            [value for key, value in vars(thing).items() if not raw.is_special(key) or type(value) is FunctionType]
             if _module_of(thing) == module
             else []
         )
@@ -405,8 +405,8 @@ def _module_of(cls: type) -> Any:
     return type.__getattribute__(cls, "__dict__").get("__module__")
 
 
-_ENTERED = frozenset({*_TABLES, tuple, CellType})
-_NOT_ENTERED = frozenset({FrameType, CodeType, BuiltinFunctionType, *_ATOMS})
+_ENTERED = _TABLES | raw.ids(tuple, CellType)
+_NOT_ENTERED = _ATOMS | raw.ids(FrameType, BuiltinFunctionType)
 
 
 def leads_to(value: Any, module: str) -> bool:
@@ -419,7 +419,7 @@ def leads_to(value: Any, module: str) -> bool:
             if id(thing) in seen or len(seen) > _FEW:
                 continue
             seen.add(id(thing))
-            if type(thing) not in _ATOMS and origin(thing) == module:
+            if id(type(thing)) not in _ATOMS and origin(thing) == module:
                 return True
             below += inside(thing, module)
         level = below
@@ -432,9 +432,9 @@ _FEW = 300
 def _is_value(thing: Any) -> bool:
     """Return whether an object cannot have got data: an immutable one, a class, a function."""
     kind = type(thing)
-    if kind in _ATOMS or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
+    if id(kind) in _ATOMS or kind is FunctionType or kind is BuiltinFunctionType or raw.derives(kind, type):
         return True
-    return kind in (tuple, frozenset) and len(thing) <= _FEW and all(map(_is_value, thing))
+    return (kind is tuple or kind is frozenset) and len(thing) <= _FEW and all(map(_is_value, thing))
 
 
 def _set_place(word: str, target: set[Any], **more: Any) -> Place:
@@ -473,7 +473,7 @@ class Evidence:
 
     def names(self, key: Any) -> bool:
         """Return whether code sets an attribute of this name, or has it as a constant."""
-        return type(key) in (str, bytes) and (
+        return (type(key) is str or type(key) is bytes) and (
             key in self.attributes or (len(key) > 1 and (key in self.constants or _decoded(key) in self.constants))
         )
 
@@ -519,7 +519,7 @@ def _decoded(key: str | bytes) -> str:
 
 
 def _with_inner(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _with_inner(each)
+    pending = [code]
+    while pending:
+        yield (each := pending.pop())
+        pending += [inner for inner in each.co_consts if isinstance(inner, CodeType)]

@@ -20,8 +20,8 @@ from devserver.sources.effects import lines_for
 
 _DEPTH = 5
 _MOST = 300
-_SAID = frozenset({str, bytes, int, float, bool})
-_CONTAINERS = frozenset({dict, list, set, tuple})
+_SAID = raw.ids(str, bytes, int, float, bool)
+_CONTAINERS = raw.ids(dict, list, set, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ def _values(thing: Any) -> Iterator[tuple[type, Any]]:
     for _ in range(_DEPTH):
         below: list[Any] = []
         for each in level:
-            if type(each) in _SAID:
+            if id(type(each)) in _SAID:
                 yield type(each), each
-            elif type(each) in _CONTAINERS and id(each) not in seen and len(seen) < _MOST:
+            elif id(type(each)) in _CONTAINERS and id(each) not in seen and len(seen) < _MOST:
                 seen.add(id(each))
                 below += inside(each, "")
         level = below

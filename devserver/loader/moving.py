@@ -30,6 +30,8 @@ from devserver.loader.walk import Kind, Walk, contents_of, items_of
 
 _FROZEN = (tuple, frozenset, MethodType, functools.partial)
 _TABLES = (dict, set)
+_FIXED = raw.ids(tuple, frozenset)
+_PLAIN = _FIXED | raw.ids(list, set)
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class Remembered:
             if id(value) in made:
                 return made[id(value)]
             if id(value) not in kept:
-                return type(value)(map(copied, value)) if type(value) in (tuple, frozenset) else value
+                return type(value)(map(copied, value)) if id(type(value)) in _FIXED else value
             thing, contents = kept[id(value)]
             cls: Any = type(thing)
             twin = made[id(value)] = cls.__new__(cls)
@@ -97,9 +99,9 @@ class Remembered:
             # What was read of an object is not an object of the state itself.
             if id(contents) in kept:
                 return copied(contents)
-            if isinstance(contents, dict):
+            if raw.derives(type(contents), dict):
                 return {copied(key): copied(each) for key, each in contents.items()}
-            if type(contents) in (list, tuple, set, frozenset):
+            if id(type(contents)) in _PLAIN:
                 return type(contents)(map(inside, contents))
             return contents
 
@@ -156,10 +158,11 @@ class StateMove:
         """Return the tasks, threads, processes and sockets that the state holds."""
         return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
 
-    def enums(self) -> dict[type, type]:
+    def enums(self) -> list[tuple[type, type]]:
         """Return the enums of replaced code with members in the state, and their successors."""
         members = (old for old in self._old.values() if raw.derives(type(old), enum.Enum))
-        return {type(old): type(self._latest(old)) for old in members}
+        pairs = {id(type(old)): (type(old), type(self._latest(old))) for old in members}
+        return list(pairs.values())
 
     def go(self) -> None:
         """Move the contents of the state. Raises nothing: what cannot be moved is in `stale`."""
@@ -221,7 +224,7 @@ class StateMove:
 
     def _renewed(self, saved: Any) -> Any:
         """Return contents with the present objects; None for more than a list or plain dict."""
-        if type(saved) is list and not any(type(each) in (list, tuple, dict, set) for each in saved):
+        if type(saved) is list and not any(id(type(each)) in _PLAIN or type(each) is dict for each in saved):
             return [self._latest(each) for each in saved]
         if type(saved) is dict and all(self.walk.is_atom(key) for key in saved):
             return {key: self._latest(value) for key, value in saved.items()}

@@ -24,6 +24,11 @@ set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
 _STANDARD = frozenset(sys.stdlib_module_names) | {"builtins"}
 
 
+def ids(*classes: type) -> frozenset[int]:
+    """Return a table of classes, asked by `id(cls) in …`: a metaclass may have no hash, or one that runs code."""
+    return frozenset(map(id, classes))
+
+
 def derives(cls: type, *bases: type) -> bool:
     """Return whether a class is one of `bases` or derives from one."""
     # Loops, not `any`: this is asked of every object that is looked through.
@@ -50,6 +55,11 @@ def module_of(cls: type) -> str:
     return found if type(found) is str else ""
 
 
+def is_special(name: object) -> bool:
+    """Return whether a name begins with two underscores: it belongs to Python, or the library that made a class."""
+    return type(name) is str and name.startswith("__")
+
+
 def is_standard(cls: type) -> bool:
     """Return whether a class belongs to Python or its standard library."""
     return is_standard_name(module_of(cls))
@@ -64,8 +74,8 @@ def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:
     """Return a function that reads the attributes of an instance of `cls`; None if it has none."""
     for each in mro(cls):
         found = names_of(each).get("__dict__")
-        if type(found) in (GetSetDescriptorType, MemberDescriptorType):
-            return found.__get__  # type: ignore[no-any-return, union-attr]
+        if type(found) is GetSetDescriptorType or type(found) is MemberDescriptorType:
+            return found.__get__
     return None
 
 

@@ -43,13 +43,25 @@ def successor(code: Any) -> Any:
 
 def successor_class(cls: type) -> type:
     """Return the class of that name now; `cls` itself if it was not replaced. Raises Gone."""
-    if not is_watched(cls) or any(not is_past(each) for each in _globals_of(cls)):
+    if not is_watched(cls) or not _is_past_class(cls):
         return cls
     name = raw.qualname_of(cls)
     found: Any = _attribute(sys.modules.get(raw.module_of(cls)), name)
     if found is None or not raw.derives(type(found), type):
         raise Gone(f"class {name} is gone")
     return found  # type: ignore[no-any-return]
+
+
+def _is_past_class(cls: type) -> bool:
+    """Return whether a class was made by a module that has been replaced, or is gone."""
+    own = next(_globals_of(cls), None)
+    if own is not None:
+        return is_past(own)
+    # A class without functions, as a named tuple. Python gives it the very text that its module has for a name,
+    # and each execution of a module has one of its own (`finder`).
+    home, name = sys.modules.get(raw.module_of(cls)), raw.names_of(cls).get("__module__")
+    is_module = home is not None and raw.derives(type(home), ModuleType)
+    return not (is_module and len(str(name)) > 1 and _namespace(home).get("__name__") is name)  # type: ignore[arg-type]
 
 
 def is_watched(cls: type) -> bool:
@@ -87,9 +99,9 @@ def is_past(globals: Mapping[str, Any]) -> bool:
 
 def running_code(work: object) -> str | None:
     """Return the replaced function that a coroutine runs, or what it awaits, or None."""
-    while type(work) in (CoroutineType, GeneratorType):
+    while (kind := type(work)) is CoroutineType or kind is GeneratorType:
         step: Any = work
-        is_coroutine = type(step) is CoroutineType
+        is_coroutine = kind is CoroutineType
         frame = step.cr_frame if is_coroutine else step.gi_frame
         if frame is not None and is_past(frame.f_globals):
             return str(step.__qualname__)
@@ -108,16 +120,16 @@ def let_recognise(module: ModuleType) -> None:
     names.setdefault("issubclass", _issubclass)
 
 
-def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held: Iterable[object]) -> None:
+def alias_enums(modules: Iterable[ModuleType], enums: Iterable[tuple[type, type]], held: Iterable[object]) -> None:
     """Let replaced modules find the successors of these enums under their names: `state["mode"] is
     Mode.FAST`.
 
     Not if their running code `held` members from before, which it would not recognise any more, nor
     if a member is gone.
     """
-    kept = {type(each) for each in held if raw.derives(type(each), enum.Enum)}
+    kept = {id(type(each)) for each in held if raw.derives(type(each), enum.Enum)}
     # By identity: a class of a mod may have a hash of its own.
-    chosen = {id(old): new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
+    chosen = {id(old): new for old, new in enums if id(old) not in kept and _has_all_members(old, new)}
     for module in modules if chosen else ():
         names = _namespace(module)
         for name, value in list(names.items()):
@@ -142,8 +154,9 @@ def _issubclass(cls: Any, classes: Any, /) -> bool:
 
 def _latest(classes: Any) -> Any:
     """Return the argument of `isinstance` with the successor of each class that was replaced."""
-    if type(classes) in (tuple, UnionType):
-        return tuple(_latest(each) for each in (classes if type(classes) is tuple else classes.__args__))
+    parts = classes.__args__ if type(classes) is UnionType else classes
+    if type(parts) is tuple:
+        return tuple(map(_latest, parts))
     if not raw.derives(type(classes), type):
         return ()
     try:
@@ -205,9 +218,9 @@ def _wrapped(function: Any) -> Any:
 def _globals_along(function: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the globals of a function and of those that it wraps."""
     seen: set[int] = set()
-    while type(function) in (FunctionType, _lru_cache_wrapper) and id(function) not in seen:
+    while ((kind := type(function)) is FunctionType or kind is _lru_cache_wrapper) and id(function) not in seen:
         seen.add(id(function))
-        if type(function) is FunctionType:
+        if kind is FunctionType:
             yield function.__globals__
         function = _wrapped(function)
 
@@ -238,7 +251,7 @@ def _attribute(module: ModuleType | None, qualname: str) -> Any:
     found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
     for name in rest:
         found = raw.lookup(found, name) if found is not None and raw.derives(type(found), type) else None
-        if type(found) in (staticmethod, classmethod):
+        if type(found) is staticmethod or type(found) is classmethod:
             found = found.__func__
     return found
 

@@ -45,8 +45,8 @@ BLOCK = 256
 STEP = 2048
 """The number of objects, and of those that they hold, in one step of about 1 ms."""
 
-ATOMS = (int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray, slice)
-"""Data that cannot hold code."""
+ATOMS = raw.ids(int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray, slice)
+"""Data that cannot hold code, by the ids of its classes."""
 
 _CLOSED = (
     types.CodeType,
@@ -116,7 +116,7 @@ class Walk:
         self.cut = False
         self.blocks: list[Block] = []
         self.found: dict[int, Any] = {}
-        self.kinds: dict[int, Kind] = {id(each): _ATOM for each in ATOMS}
+        self.kinds: dict[int, Kind] = dict.fromkeys(ATOMS, _ATOM)
         self._unmet: list[Any] = []
         """The objects that the last block holds and that are not taken in yet, from the end."""
         self._near: list[Any] = []
@@ -277,12 +277,12 @@ def _no_collection() -> Iterator[None]:
 
 
 def _key_name(key: object) -> str:
-    return key if type(key) is str else f"{type(key).__name__} key" if type(key) not in ATOMS else str(key)
+    return key if type(key) is str else f"{type(key).__name__} key" if id(type(key)) not in ATOMS else str(key)
 
 
 def kind_of(cls: type) -> Kind:
     """Return the kind of the instances of a class."""
-    if any(cls is each for each in ATOMS):
+    if id(cls) in ATOMS:
         return _ATOM
     if is_code_type(cls):
         is_function = cls is types.FunctionType

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from devserver.sources.imports import parsed
+from devserver.sources.imports import dumped, parsed
 from devserver.sources.large import reads_sources
 
 _STARTS = frozenset({"initialize", "__init__"})
@@ -45,7 +45,7 @@ class _Part:
 
     @property
     def text(self) -> str:
-        return "\n".join(map(ast.dump, self.nodes))
+        return "\n".join(map(dumped, self.nodes))
 
 
 @reads_sources
@@ -86,7 +86,7 @@ def _options(source: bytes) -> Iterator[Option]:
             case _:
                 continue
         if sets and path[0] in imported and (len(path) > 1 or isinstance(node, ast.Expr)):
-            yield Option(imported[path[0]], ast.dump(node), ".".join(path))
+            yield Option(imported[path[0]], dumped(node), ".".join(path))
 
 
 def _running(source: bytes) -> list[_Part]:

@@ -313,11 +313,12 @@ def _initial(value: ast.expr) -> Initial | None:
     match value:
         case ast.Call(func=function, args=arguments, keywords=[]):
             if _MAKES_EMPTY.get(last_name(function) or "") == len(arguments):
-                return Initial(ast.unparse(value), empty=True)
+                return Initial(dumped(value), empty=True)
         case ast.Dict() | ast.List() | ast.Set():
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, RecursionError):
+                found = ast.literal_eval(value)
                 text = ast.unparse(value)
-                return Initial(text, ast.literal_eval(value)) if len(text) <= LARGE else None
+                return Initial(text, found) if len(text) <= LARGE else None
     return None
 
 
@@ -330,7 +331,25 @@ FirstValue = str | bytes | None
 @reads_sources
 def is_same_tree(one: bytes, other: bytes) -> bool:
     """Return whether two sources differ in comments, blank lines and layout at most."""
-    return ast.dump(parsed(one)) == ast.dump(parsed(other))
+    return dumped(parsed(one)) == dumped(parsed(other))
+
+
+def dumped(tree: ast.AST) -> str:
+    """Return a text that equal trees have, and no others, wherever they stand: on a stack, for depth."""
+    found: list[str] = []
+    pending: list[Any] = [tree]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, ast.AST):
+            found.append(type(each).__name__)
+            pending += [getattr(each, name, None) for name in each._fields]
+        elif type(each) is list:
+            found.append(str(len(each)))
+            pending += each
+        else:
+            # Python writes no integer of thousands of digits.
+            found.append(hex(each) if type(each) is int else repr(each))
+    return " ".join(found)
 
 
 @reads_sources

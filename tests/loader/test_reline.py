@@ -9,6 +9,8 @@ import pytest
 
 from devserver.loader.keeping import is_same_code
 from devserver.loader.modules import Text, compile_text
+from devserver.sources.effects import lines_for
+from devserver.sources.imports import read_containers
 
 SOURCE = b"class Tool:\n    size: int = 1\n    def go(self):\n        return [1, 2.0]\n"
 
@@ -36,6 +38,23 @@ def test_comments_and_blank_lines_move_code(moved: bytes) -> None:
 def test_another_value_type_name_or_text_is_a_change(changed: bytes) -> None:
     """Also what compiles to the same: the text below a field."""
     assert not is_same_code(text(SOURCE), text(changed))
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "if x == 0: pass\n" + "".join(f"elif x == {n}: pass\n" for n in range(400)),
+        f"from mods import hub\nhub.made({'+'.join(['x'] * 400)})\nNAMES = [{'+'.join(['x'] * 400)}]\n",
+        f"R = {'[' * 190}{']' * 190}\n",
+        f"KEY = {1 << 20_000:#x}\n",
+    ],
+)
+def test_long_chains_are_read_to_their_end(deep: str) -> None:
+    """Of `elif`, of operators, of digits: by all that reads a source for a save."""
+    source = deep.encode()
+    assert is_same_code(text(source), text(source + b"# why\n"))
+    assert lines_for(source, "mods.hub") == lines_for(source + b"# why\n", "mods.hub")
+    assert read_containers(source).keys() <= {"R"}
 
 
 def test_what_compiles_to_something_else_is_told_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,11 @@ ODD = {
         "class Cached:\n    def __get__(self, one, kind): return {}[one]",
         "cached = Cached()",
     ),
+    "an object whose class is equal to all others, and has no hash": (
+        "class Meta(type):\n    def __eq__(cls, other): return True\nclass Odd(metaclass=Meta): pass\nODD = Odd()",
+        "",
+    ),
+    "a global without a name": ("globals()[3] = 1", ""),
 }
 
 
@@ -64,6 +69,28 @@ async def test_what_handlers_have_put_into_a_helper_stays_through_good_and_faili
     done = await work.save_mod("odd", body, head.format(n=3, more="1/0"))
     assert [each.status for each in done.outcomes] == [Status.ROLLED_BACK]
     assert sorted((await work.ask("odd.add", by="eve")).message.split()) == ["ana", "ben", "eve", "hub", "top"]
+
+
+async def test_classes_of_a_helper_that_are_not_under_their_names_stay_until_it_is_saved(work: Workspace) -> None:
+    """They have no successor then, and are told as old code; a save of the mod alone leaves them as they are."""
+    hub = """
+    import enum
+    from collections import namedtuple
+    POINT, MODE = namedtuple("P", "x y"), enum.Enum("M", "A B")
+    def made():
+        class Local: pass
+        return {"point": POINT(1, 2), "mode": MODE.A, "local": Local()}
+    """
+    work.write("mods/hub.py", hub)
+    body = COUNTS.replace(
+        "    self.state.setdef", "    self.state or self.state.update(hub.made())\n    self.state.setdef"
+    )
+    work.mod("odd", body, "from mods import hub")
+    await work.start("mods.odd")
+    done = await work.save_mod("odd", f"{body}\nnew = 1", "from mods import hub")
+    assert [each.stale_keys for each in done.outcomes] == [()]
+    done = await work.save("mods/hub.py", f"{hub}\n    NEW = 1\n")
+    assert [sorted(each.stale_keys) for each in done.outcomes] == [["local", "mode", "point"]]
 
 
 async def test_what_an_initialize_does_between_its_awaits_goes_with_its_version(work: Workspace) -> None:
