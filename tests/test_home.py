@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from workspaces import PATIENCE, until
@@ -318,27 +319,27 @@ async def test_blocking_work_that_asks_the_process_to_end_is_an_error() -> None:
         await run_in_thread(end)
 
 
+class Counted(Crossing):
+    """A crossing, and how often it woke its loop."""
+
+    wakes = 0
+
+    def wake(self) -> None:
+        self.wakes += 1
+        super().wake()
+
+
 async def test_calls_that_come_before_a_loop_has_woken_wake_it_once() -> None:
     """Each wake-up is a system call and a change of threads."""
-    loop = asyncio.get_running_loop()
-    crossing, wakes, made = Crossing(loop), [], []
-
-    class Counting:
-        def is_closed(self) -> bool:
-            return False
-
-        def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
-            wakes.append(function)
-            loop.call_soon_threadsafe(function)
-
-    crossing.loop = cast(asyncio.AbstractEventLoop, Counting())
+    made: list[int] = []
+    crossing = Counted(asyncio.get_running_loop())
     for number in range(100):
         crossing.call(made.append, number)
     await until(lambda: len(made) == 100)
-    assert (made, len(wakes)) == (list(range(100)), 1)
+    assert (made, crossing.wakes) == (list(range(100)), 1)
     crossing.call(made.append, 100)
     await until(lambda: len(made) == 101)
-    assert len(wakes) == 2
+    assert crossing.wakes == 2
 
 
 async def test_a_call_that_is_struck_by_an_exception_keeps_no_other_from_being_made() -> None:
@@ -361,8 +362,25 @@ async def test_a_call_that_is_struck_by_an_exception_keeps_no_other_from_being_m
 def test_a_closed_loop_says_so_each_time() -> None:
     """Nothing is left waiting for a wake-up that never comes."""
     loop = asyncio.new_event_loop()
-    loop.close()
     crossing = Crossing(loop)
+    loop.close()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="closed"):
             crossing.call(print)
+
+
+def test_what_wakes_a_loop_is_given_back_when_it_is_closed() -> None:
+    """A process that makes many loops has as many descriptors as before."""
+    loop = asyncio.new_event_loop()
+    crossing = weakref.ref(Crossing(loop))
+    made = crossing()
+    assert made is not None
+    descriptors = (made._ear, made._bell)
+    del made
+    gc.collect()
+    assert crossing() is not None
+    loop.close()
+    gc.collect()
+    for each in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)

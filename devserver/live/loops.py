@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
@@ -92,10 +93,19 @@ class SameLoop:
 
 class Crossing:
     """Passes calls from other threads into a loop: in order, with one wake-up for all that wait.
-    Waking a loop costs a system call and a change of threads, more than most calls themselves."""
+    Waking a loop costs a system call and a change of threads, more than most calls themselves.
+
+    Made in the thread of the loop, or before it runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        # A pipe costs half of asyncio's own wake-up over a socket.
+        self._ear, self._bell = os.pipe()
+        for each in (self._ear, self._bell):
+            os.set_blocking(each, False)
+            # The loop holds this object until it is closed. Not at the exit, when other threads may still call.
+            finalize(self, os.close, each).atexit = False
+        loop.add_reader(self._ear, self._heard)
         self._calls: deque[Callable[[], object]] = deque()
         self._is_woken = False
         self._is_single = True
@@ -120,11 +130,14 @@ class Crossing:
 
     def wake(self) -> None:
         """Have the loop make the waiting calls, now."""
+        os.write(self._bell, b"!")
+
+    def _heard(self) -> None:
         try:
-            self.loop.call_soon_threadsafe(self._make)
-        except RuntimeError:
-            # It was closed meanwhile, at the end of the server: no caller waits there any more.
-            self._is_woken = False
+            os.read(self._ear, 64)
+        finally:
+            # Also if an exception that was sent to this thread arrives here.
+            self._make()
 
     def _make(self) -> None:
         # Before the calls: a caller that adds one from now on either sees it made here, or wakes
