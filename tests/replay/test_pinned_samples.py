@@ -15,6 +15,7 @@ from pinning_network import Pinning
 from devserver.agent_network import AgentNetwork
 from devserver.model.facts import PinResult
 from devserver.replay.host import Host
+from devserver.server import replays
 
 ROOT = Path(__file__).parents[2]
 PAGE = {"page_path": "home", "title": "Home", "wiki_content": "hello"}
@@ -48,6 +49,8 @@ async def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """A copy of the sample network, with three agents and something in its state."""
     # The mods of the repository are on the path of its tests, and are none of this network's.
     monkeypatch.setattr(sys, "path", elsewhere())
+    # A busy machine runs all of them, too: what is told without a turn has a test of its own.
+    monkeypatch.setattr(replays, "SAVE_SECONDS", 60.0)
     folder = tmp_path / "network"
     folder.mkdir()
     shutil.copy(ROOT / "network.yaml", folder)
