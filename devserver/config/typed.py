@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from devserver.model.names import near
@@ -79,7 +79,8 @@ class DoesNotFit(ValueError):
 
     def __init__(self, misfits: tuple[Misfit, ...], more: int = 0) -> None:
         also = [f"and {more} more" if more > 1 else "and one more"] if more else []
-        super().__init__("; ".join([_with_hint(each) for each in misfits] + also))
+        told = [each.sentence if each.hint is None else f"{each.sentence} ({each.hint})" for each in misfits]
+        super().__init__("; ".join(told + also))
         self.misfits = misfits
 
 
@@ -94,7 +95,10 @@ def fitted(model: Any, values: Mapping[str, Any], *, closed: bool = False) -> An
     With `closed`, a key that the model does not have is refused, unless the model decides on such
     keys itself (`extra`). Raises DoesNotFit.
     """
-    unknown = list(_unknown(model, values)) if closed and model.model_config.get("extra") is None else []
+    unknown: list[Misfit] = []
+    if closed and model.model_config.get("extra") is None:
+        known = keys_of(model)
+        unknown = [key_misfit((key,), known) for key in values if key not in known]
     try:
         found = model.__pydantic_validator__.validate_python(values)
     except ValueError as error:
@@ -137,11 +141,6 @@ def keys_of(model: Any) -> set[str]:
     return found
 
 
-def _unknown(model: Any, values: Mapping[str, Any]) -> Iterator[Misfit]:
-    known = keys_of(model)
-    return (key_misfit((key,), known) for key in values if key not in known)
-
-
 def key_misfit(loc: Loc, known: Collection[str]) -> Misfit:
     meant = near(str(loc[-1]), known)
     hint = None if meant is None else f"did you mean {meant!r}?"
@@ -176,7 +175,8 @@ def _sentence(loc: Loc, error: Mapping[str, Any]) -> str:
     if wanted is None:
         # A validator of the mod's own has its own words.
         text = str(context["error"]) if kind in ("value_error", "assertion_error") and "error" in context else ""
-        text = text or _lower(str(error["msg"]))
+        message = str(error["msg"])
+        text = text or message[:1].lower() + message[1:]
         return f"{named(loc)}: {text}" if loc else text
     shown = _filled(wanted, context)
     given = described(loc, error["input"], kind)
@@ -221,11 +221,3 @@ def named(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _with_hint(misfit: Misfit) -> str:
-    return misfit.sentence if misfit.hint is None else f"{misfit.sentence} ({misfit.hint})"

@@ -223,7 +223,8 @@ class _Reader:
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self._name = name
-        self._nodes = sorted(_placed(tree), key=lambda each: (each.lineno, each.col_offset))
+        placed = (each for each in ast.walk(tree) if isinstance(each, ast.expr | ast.stmt))
+        self._nodes = sorted(placed, key=lambda each: (each.lineno, each.col_offset))
         self._names = dict(_bound(self._nodes))
         self._texts = dict(_constants(tree))
         self._own = self._of_storage()
@@ -304,10 +305,6 @@ class _Reader:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return node.value[:LONGEST]
         return self._texts.get(node.id) if isinstance(node, ast.Name) else None
-
-
-def _placed(tree: ast.Module) -> Iterator[ast.expr | ast.stmt]:
-    return (each for each in ast.walk(tree) if isinstance(each, ast.expr | ast.stmt))
 
 
 def _bound(nodes: list[ast.expr | ast.stmt]) -> Iterator[tuple[str, str]]:

@@ -186,8 +186,8 @@ def _folder_url(workspace: Path, folder: str) -> str:
 
 def project_of(name: str, requires: Iterable[str], version: str = "0") -> str:
     """Return the text of a project that needs this and nothing else. Raises BadWants."""
-    rows = ["[project]", f"name = {_text(name)}", f"version = {_text(_valid(version))}"]
-    rows += [f"requires-python = {_text(PYTHON)}"]
+    valid = version if _VALID_VERSION.fullmatch(version) else "0"
+    rows = ["[project]", f"name = {_text(name)}", f"version = {_text(valid)}", f"requires-python = {_text(PYTHON)}"]
     return "\n".join((*rows, "dependencies = [", *(f"  {_text(_requirement(each))}," for each in requires), "]", ""))
 
 
@@ -203,10 +203,6 @@ def _with_extras(name: str, version: str, requires: tuple[str, ...]) -> str:
             extras.setdefault(normal(extra), []).append(str(each))
     rows = [f"{_text(extra)} = [{', '.join(map(_text, needs))}]" for extra, needs in sorted(extras.items())]
     return "\n".join((project_of(name, (), version), "[project.optional-dependencies]", *rows, ""))
-
-
-def _valid(version: str) -> str:
-    return version if _VALID_VERSION.fullmatch(version) else "0"
 
 
 @lru_cache(maxsize=1024)

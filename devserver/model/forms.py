@@ -207,14 +207,6 @@ class LineForm(TypedDict):
     out: str | None
 
 
-class SplitForm(TypedDict):
-    """The new split of a mod: which agents get which version."""
-
-    mod_id: str
-    lines: list[LineForm]
-    agents: int
-
-
 class ReplayedForm(TypedDict):
     """The pinned events after a save.
 
@@ -270,6 +262,7 @@ class PlanMadeForm(PlanForm):
 _OTHER: Mapping[Any, Any] = {
     facts.AgentsSeen: AgentsForm,
     facts.ErrorFacts: ErrorForm,
+    facts.LineSeen: LineForm,
     facts.ModAsked: AskForm,
     facts.Outcome: OutcomeForm,
     facts.PackageMoved: PackageForm,
@@ -277,7 +270,6 @@ _OTHER: Mapping[Any, Any] = {
     facts.PlanMade: PlanMadeForm,
     facts.Replayed: ReplayedForm,
     facts.Restarted: RestartedForm,
-    facts.SplitSeen: SplitForm,
 }
 """The facts whose forms have other keys than their fields."""
 

@@ -63,6 +63,11 @@ def form_of(fact: Any) -> Any:
         return special(fact)
     if not hasattr(cls, "__dataclass_fields__"):
         return [form_of(each) for each in fact] if isinstance(fact, tuple) else fact
+    return _fields(fact)
+
+
+def _fields(fact: Any) -> dict[str, Any]:
+    cls: Any = type(fact)
     found = {name: form_of(getattr(fact, name)) for name in told_fields(cls)}
     if "where" in found:
         where = fact.where
@@ -276,25 +281,12 @@ def done_to_dict(done: facts.PlanDone) -> forms.DoneForm:
     return cast("forms.DoneForm", form)
 
 
-def _asked(fact: facts.ModAsked) -> dict[str, Any]:
-    own = ("number", "name", "version", "catalogue", "why")
-    return {"agent": fact.agent_id, **{name: getattr(fact, name) for name in own}}
-
-
-def _installed(fact: facts.PackagesInstalled) -> dict[str, Any]:
-    found = {"lock": fact.lock, "env": fact.env, "packages": form_of(fact.packages)}
-    return {**found, "duration_ms": round(fact.duration_ms, 1)}
-
-
 _SPECIAL: Mapping[type, Callable[[Any], Any]] = {
     facts.ErrorFacts: error_to_dict,
-    facts.LineSeen: lambda line: {
-        **{name: getattr(line, name) for name in told_fields(facts.LineSeen)},
-        "out": line.out or None,
-    },
-    facts.ModAsked: _asked,
+    facts.LineSeen: lambda line: {**_fields(line), "out": line.out or None},
+    facts.ModAsked: lambda fact: {"agent": fact.agent_id, **_fields(fact)},
     facts.PackageMoved: lambda package: {"name": package.name, "from": package.before, "to": package.after},
-    facts.PackagesInstalled: _installed,
+    facts.PackagesInstalled: lambda fact: {**_fields(fact), "duration_ms": round(fact.duration_ms, 1)},
     facts.PhaseTook: lambda took: (took.phase, took.ms, took.thread),
     facts.PlanMade: lambda fact: {**plan_to_dict(fact.plan), "waits": fact.waits},
     facts.Replayed: replayed_to_dict,
@@ -307,8 +299,9 @@ _NOT_TOLD: Mapping[type, frozenset[str]] = {
     facts.Exposed: frozenset({"join_token"}),
     facts.HostSeen: frozenset({"hold"}),
     facts.HostsStarted: frozenset({"mods"}),
+    facts.ModAsked: frozenset({"agent_id"}),
 }
-"""The fields that stay here: secrets, and what only our sentences need."""
+"""The fields that stay here: secrets, what only our sentences need, and what has another key."""
 
 LINES: Mapping[type, str] = {
     facts.Ready: "ready",

@@ -5,12 +5,14 @@ Every function raises ValueError, KeyError or TypeError for values in another fo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from devserver.model import facts
-from devserver.model.lifecycle import Action, Phase, Thread
-from devserver.model.plan import Group, Hold, NotApplied, Plan, Restart, StateMove, Step
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Group, Hold, NotApplied, Plan, Restart, Step
+from devserver.model.wire_form import told_fields
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> facts.PlanDone:
@@ -20,8 +22,8 @@ def plan_done_from_dict(values: Mapping[str, Any]) -> facts.PlanDone:
         plan_from_dict(values),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
-        agents=_agents(values["agents"]),
-        held=_held(values["held"]),
+        agents=_read(facts.AgentsSeen, values["agents"]),
+        held=_read(facts.Held, values["held"]),
         then=None if then is None else plan_done_from_dict(then),
     )
 
@@ -32,7 +34,9 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
     steps = tuple(_step_from(each) for each in values["steps"])
     settings = tuple(NotApplied(each["setting"], each["running"], each["wanted"]) for each in values["not_applied"])
     groups = (Group(steps),) if steps else ()
-    return Plan(str(values["cause"]), groups, holds, settings, restart=_restart(values["restart"]))
+    wanted = values["restart"]
+    restart = None if wanted is None else _read(Restart, {**wanted, "moves": wanted["mods"]})
+    return Plan(str(values["cause"]), groups, holds, settings, restart=restart)
 
 
 def _step_from(values: Mapping[str, Any]) -> Step:
@@ -40,84 +44,47 @@ def _step_from(values: Mapping[str, Any]) -> Step:
     return Step(Action(values["action"]), str(values["mod_id"]), "", str(values["reason"]), came_with=came_with)
 
 
-def _restart(values: Mapping[str, Any] | None) -> Restart | None:
-    if values is None:
-        return None
-    moves = tuple(_state_move_from(each) for each in values["mods"])
-    reasons, ends = tuple(map(str, values["reasons"])), tuple(map(str, values["ends"]))
-    return Restart(reasons=reasons, moves=moves, ends=ends, waits=str(values["waits"]))
-
-
-def _state_move_from(values: Mapping[str, Any]) -> StateMove:
-    return StateMove(
-        mod_id=str(values["mod_id"]),
-        mod_path=str(values["mod_path"]),
-        generation=int(values["generation"]),
-        moves=tuple(map(str, values["moves"])),
-        lost=tuple(map(str, values["lost"])),
-    )
-
-
 def restarted_from_dict(values: Mapping[str, Any]) -> facts.Restarted:
-    return facts.Restarted(
-        url=str(values["url"]),
-        reasons=tuple(map(str, values["reasons"])),
-        pause_ms=float(values["pause_ms"]),
-        duration_ms=float(values["duration_ms"]),
-        kept=int(values["connections"]["kept"]),
-        closed=int(values["connections"]["closed"]),
-        agents=_agents(values["agents"]),
-        mods=tuple(_state_move_from(each) for each in values["mods"]),
-        ended=tuple(map(str, values["ended"])),
-        failed=tuple(map(str, values["failed"])),
-    )
+    found: facts.Restarted = _read(facts.Restarted, {**values, **values["connections"], "ready": None})
+    return found
 
 
 def outcome_from_dict(values: Mapping[str, Any]) -> facts.Outcome:
-    error = values["error"]
-    return facts.Outcome(
-        Action(values["action"]),
-        str(values["mod_id"]),
-        str(values["mod_path"]),
-        facts.Status(values["status"]),
-        phase=Phase(values["phase"]),
-        generation=int(values["generation"]),
-        duration_ms=float(values["duration_ms"]),
-        reason=str(values["reason"]),
-        error=error_from_dict(error) if error is not None else None,
-        note=str(values["note"]),
-        agents=_agents(values["agents"]),
-        held=_held(values["held"]),
-        way=facts.Way(values["way"]),
-        stale_keys=tuple(str(each) for each in values["stale_keys"]),
-        phases=tuple(facts.PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
-        holders=tuple(
-            facts.Holder(
-                str(each["module"]), int(each["generation"]), str(each["what"]), _frame(each["file"], each["line"])
-            )
-            for each in values["holders"]
-        ),
-        host=str(values["host"]),
-    )
+    found: facts.Outcome = _read(facts.Outcome, values)
+    return found
 
 
 def error_from_dict(values: Mapping[str, Any]) -> facts.ErrorFacts:
-    where = _frame(values["file"], values["line"], values["column"])
     hint = values["hint"]
     return facts.ErrorFacts(
-        str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint)
+        str(values["kind"]), str(values["message"]), _frame(values), hint=None if hint is None else str(hint)
     )
 
 
-def _frame(file: Any, line: Any, column: Any = None) -> facts.Frame | None:
+def _frame(values: Mapping[str, Any]) -> facts.Frame | None:
+    file, line, column = values["file"], values["line"], values.get("column")
     if file is None or line is None:
         return None
     return facts.Frame(str(file), int(line), int(column) if column is not None else None)
 
 
-def _agents(values: Mapping[str, Any]) -> facts.AgentsSeen:
-    return facts.AgentsSeen(int(values["connected"]), int(values["dropped"]))
+def _read(kind: Any, value: Any) -> Any:
+    """Return a value of JSON as the type of a field says, by the rules of `form_of`."""
+    inner = get_args(kind)
+    if kind is facts.ErrorFacts:
+        return error_from_dict(value)
+    if kind is facts.PhaseTook:
+        return facts.PhaseTook(*map(_read, _types(kind).values(), value))
+    if hasattr(kind, "__dataclass_fields__"):
+        types = _types(kind)
+        found = {name: _read(types[name], value[name]) for name in told_fields(kind) if name != "where"}
+        return kind(**found, **({"where": _frame(value)} if "where" in types else {}))
+    if get_origin(kind) is tuple:
+        return tuple(_read(inner[0], each) for each in value)
+    if inner:
+        # It may be null.
+        return None if value is None else _read(inner[0], value)
+    return kind(value)
 
 
-def _held(values: Mapping[str, Any]) -> facts.Held:
-    return facts.Held(int(values["events"]), float(values["longest_ms"]))
+_types = functools.cache(get_type_hints)

@@ -43,11 +43,6 @@ _TRACE_LINES = 200
 _MOST_LATER = 500
 
 
-def local_now() -> datetime:
-    """Return the present, in the local time zone."""
-    return datetime.now().astimezone()
-
-
 class Console:
     """A face for people. `tell` never blocks and never raises, whatever becomes of the terminal.
 
@@ -69,7 +64,7 @@ class Console:
         *,
         color: bool | None = None,
         width_of: Callable[[], int] = terminal_width,
-        clock: Callable[[], datetime] = local_now,
+        clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         root: Path | None = None,
         started: bool = False,
         keys: bool = False,

@@ -4,7 +4,7 @@ import { html } from "./vendor-preact-htm.js";
 import { worst } from "./alarm.js";
 import { Button, Name } from "./parts.js";
 import { rate } from "./store.js";
-import { count, grouped, took } from "./words.js";
+import { grouped, took } from "./words.js";
 
 const GLYPHS = { good: "●", warn: "▲", bad: "✗", gone: "○" };
 
@@ -49,5 +49,3 @@ export function titleOf(model) {
   const [kind, words] = standing(model, Date.now()), name = model.status?.name ?? "";
   return [kind === "good" ? "" : words, name, "oa-dev"].filter(Boolean).join(" · ");
 }
-
-export const agentsWord = (agents) => `${count(agents.n, "agent")}, ${agents.dropped} dropped`;
