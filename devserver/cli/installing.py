@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.following import Followed
 from devserver.cli.locate import network_file
-from devserver.cli.output import say, say_json, show_lines, view
+from devserver.cli.output import say, say_json, show_lines
 from devserver.cli.staging import FOLDER, Asked, Given, Stage
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError, DevServerError
@@ -135,7 +135,7 @@ def guarded(command: Command[P]) -> Command[P]:
                           "sentence": why.sentence, "derivation": why.raw})  # fmt: skip
             else:
                 say(f"✗ {error}")
-                show_lines(ui.conflict_lines(why, view(), whole=chosen.explain))
+                show_lines(ui.conflict_lines(why, whole=chosen.explain))
             return Exit.FATAL
         except UvFailed as error:
             raise Problem(

@@ -72,5 +72,5 @@ def which(agent: str, mod: str, *, as_json: bool) -> int:
     if as_json:
         say_json(answer)
     else:
-        show_lines(which_lines(answer, view()))
+        show_lines(which_lines(answer))
     return Exit.CLEAN

@@ -24,8 +24,6 @@ from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
 
-HOLD_SECONDS = 20.0
-
 
 class SavesAsked(Protocol):
     """Saves on their way to the network."""
@@ -83,11 +81,10 @@ class Desk(Protocol):
 
 
 class DeskApi:
-    """The endpoints, over one server; `hold` is how many seconds a question is held."""
+    """The endpoints, over one server."""
 
-    def __init__(self, desk: Desk, hold: float = HOLD_SECONDS) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._hold = hold
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -116,13 +113,13 @@ class DeskApi:
     async def reloads(self, request: Request) -> Answer:
         """Return the results of the plans after `after`; without it, the number of the latest."""
         tape, after = self._desk.reloads, number(request, "after")
-        found = () if after is None else await tape.wait_after(after, seconds_of(request, self._hold))
+        found = () if after is None else await tape.wait_after(after, seconds_of(request))
         rows = [{"number": place, **each} for place, each in found]
         return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
 
     async def settle(self, request: Request) -> Answer:
         """Return whether the code on disk runs, once that is decided."""
-        return told(await self._desk.settling.settled(seconds_of(request, self._hold)))
+        return told(await self._desk.settling.settled(seconds_of(request)))
 
     async def undo(self, request: Request) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload; again: further back."""

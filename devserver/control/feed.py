@@ -64,19 +64,16 @@ class Views(Protocol):
 
 
 class FeedApi:
-    """The endpoints, over one server. `hold`: the seconds that a question is held; `sleep`: how to
-    wait; `clock`: monotonic seconds."""
+    """The endpoints, over one server. `sleep`: how to wait; `clock`: monotonic seconds."""
 
     def __init__(
         self,
         views: Views,
-        hold: float = HOLD_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
         self._views = views
-        self._hold = hold
         self._sleep = sleep
         self._watching = 0
 
@@ -101,7 +98,7 @@ class FeedApi:
             return refused("too_many_watchers", sentence, 429)
         after, only_rows = number(request, "after"), request.query.get("only") == "rows"
         known = (after or 0, number(request, "facts") or 0, number(request, "logs") or 0)
-        seconds, began = seconds_of(request, self._hold), self._clock()
+        seconds, began = seconds_of(request), self._clock()
         self._watching += 1
         try:
             if after is not None:
@@ -255,9 +252,9 @@ def number(request: Request, name: str) -> int | None:
     return None if text is None else int(text)
 
 
-def seconds_of(request: Request, hold: float) -> float:
-    """Return how long a question is held: as it wants, and at most `hold`. Raises Malformed."""
+def seconds_of(request: Request) -> float:
+    """Return how long a question is held: as it wants, and at most HOLD_SECONDS. Raises Malformed."""
     text = request.query.get("seconds", "")
     if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
         raise Malformed("bad_query", "seconds is a number")
-    return min(float(text), hold) if text else hold
+    return min(float(text), HOLD_SECONDS) if text else HOLD_SECONDS

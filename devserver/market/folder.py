@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from devserver.errors import DevServerError
 from devserver.market.packages import name_in
 from devserver.model.names import mod_name_problem, normal
+from devserver.sources.graph import reach
 
 if TYPE_CHECKING:
     # Slow to import, and not needed if a record says what is installed.
@@ -88,15 +89,11 @@ class Installed:
 
     def with_needed(self, name: str) -> frozenset[str]:
         """Return a distribution and all of this folder that it needs, directly or not."""
-        found, waiting = {name}, [name]
-        while waiting:
-            package = self.packages.get(waiting.pop())
-            more = (
-                {each for each in package.requires if each in self.packages} - found if package is not None else set()
-            )
-            found |= more
-            waiting += more
-        return frozenset(found)
+
+        def needed(each: str) -> Collection[str]:
+            return self.packages.keys() & self.packages[each].requires if each in self.packages else ()
+
+        return reach([name], needed)
 
 
 def environments(workspace: Path) -> Path:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from devserver.model.names import normal
+from devserver.model.names import in_range, normal
 
 _PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -21,15 +21,7 @@ class Package:
 
     def allows(self, version: str) -> bool:
         """Return whether a version suits, pre-releases too."""
-        if not self.range:
-            return True
-        from packaging.specifiers import SpecifierSet
-        from packaging.version import InvalidVersion, Version
-
-        try:
-            return SpecifierSet(self.range).contains(Version(version), prereleases=True)
-        except InvalidVersion:
-            return False
+        return in_range(self.range, version)
 
 
 def name_in(requirement: str) -> str:

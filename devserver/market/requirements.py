@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from devserver.model.names import is_range
+from devserver.model.names import in_range, is_range
 from devserver.sources.graph import components
 
 _REQUIREMENT = re.compile(r"(?P<path>(?:\./)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?P<range>[<>=!~].*)?", re.ASCII)
@@ -31,7 +31,7 @@ class Requirement:
 
     def allows(self, version: str) -> bool:
         """Return whether a mod of this version suits; an invalid version only without a range."""
-        return not self.range or _contains(self.range, version)
+        return in_range(self.range, version)
 
     def excludes(self, other: Requirement) -> bool:
         """Return whether no version suits both this and another requirement of the same mod."""
@@ -40,18 +40,6 @@ class Requirement:
         from packaging.specifiers import SpecifierSet
 
         return SpecifierSet(f"{self.range},{other.range}", prereleases=True).is_unsatisfiable()
-
-
-@lru_cache(maxsize=16384)
-def _contains(range_: str, version: str) -> bool:
-    from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        found = Version(version)
-    except InvalidVersion:
-        return False
-    return SpecifierSet(range_).contains(found, prereleases=True)
 
 
 # The same texts are read with every plan, and a network may have thousands.

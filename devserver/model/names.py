@@ -93,6 +93,21 @@ def is_range(text: str) -> bool:
         return False
 
 
+# The same ranges are asked about with every plan, and a network may have thousands.
+@lru_cache(maxsize=16384)
+def in_range(range_: str, version: str) -> bool:
+    """Return whether a version, also a pre-release, is in a range; an invalid one is in the empty range alone."""
+    if not range_:
+        return True
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return SpecifierSet(range_).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
 @lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches a host: `localhost`, or an address, with or without

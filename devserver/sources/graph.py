@@ -22,6 +22,7 @@ __all__ = [
     "ModuleFacts",
     "ModuleGraph",
     "components",
+    "reach",
     "read_declarations",
     "read_imports",
 ]
@@ -55,11 +56,11 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
     def dependents(self, names: Iterable[str]) -> frozenset[str]:
         """Return the named modules and all that import them, directly or through others. A name may
         be missing in the graph: then the result is the modules that try to import it."""
-        return _reach(names, self._importers)
+        return reach(names, self._importers)
 
     def dependencies(self, name: str) -> frozenset[str]:
         """Return the modules of the graph that a module imports, directly or through others."""
-        return _reach([name], self._imported) - {name}
+        return reach([name], self._imported) - {name}
 
     def closure(self, name: str) -> frozenset[str]:
         """Return a module of the graph and its dependencies; nothing for an unknown name."""
@@ -119,7 +120,8 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return edges
 
 
-def _reach(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> frozenset[str]:
+def reach(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    """Return these names, and all that follow them, directly or not."""
     reached = set(start)
     pending = list(reached)
     while pending:

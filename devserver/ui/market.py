@@ -7,7 +7,6 @@ from typing import Any
 
 from devserver.market.explain import Explained
 from devserver.ui.glyphs import Style
-from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count
 
@@ -32,7 +31,7 @@ def package_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
         yield (dim(f"  and {count(len(rows) - _MOST, 'more package')}"),)
 
 
-def conflict_lines(why: Explained, view: View, *, whole: bool) -> Iterator[Line]:
+def conflict_lines(why: Explained, *, whole: bool) -> Iterator[Line]:
     """Return both sides of a conflict about one package, or uv's words; with `whole` its
     derivation, too."""
     if why.sides:

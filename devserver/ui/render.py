@@ -29,7 +29,7 @@ def render(block: Block, look: Look, time: str, root: Path | None = None) -> str
         root: the folder that relative file names in links are relative to.
     """
     if look.one_line:
-        return f"{time} {render_line(_single(block, look), look, root)}\n"
+        return f"{time} {render_line(_single(block), look, root)}\n"
     lead = {Lead.TIME: f"{time} ", Lead.INDENT: " " * INDENT, Lead.NOTHING: ""}[block.lead]
     below = "" if block.lead is Lead.NOTHING else " " * INDENT
     further = (*block.body, *block.details, *block.after)
@@ -38,7 +38,7 @@ def render(block: Block, look: Look, time: str, root: Path | None = None) -> str
     return "".join(f"{each}\n" for each in lines)
 
 
-def _single(block: Block, look: Look) -> Line:
+def _single(block: Block) -> Line:
     line = [*block.head]
     for number, each in enumerate((*block.body, *block.after)):
         if each:

@@ -65,10 +65,10 @@ def size_of(count: float) -> str:
 def held_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     """Return what holds replaced code of each mod in `values`, by its `old_code` (`proven` and
     `holders`)."""
-    return tuple(line for each in _rows(values.get("mods")) for line in _old_code(each, view))
+    return tuple(line for each in _rows(values.get("mods")) for line in _old_code(each))
 
 
-def _old_code(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+def _old_code(row: Mapping[str, Any]) -> tuple[Line, ...]:
     known = row.get("old_code")
     known = known if isinstance(known, Mapping) else {}
     holders = _rows(known.get("holders"))
@@ -205,7 +205,7 @@ def hosts_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     """The engine, then a row for each host: how far away, its mods, its agents, and what waits for it."""
     rows = [each for each in values.get("hosts") or () if isinstance(each, Mapping)]
     width = max((len(str(each.get("host"))) for each in rows), default=0)
-    return (_engine(values.get("engine") or {}, view), *(_host(each, width, view) for each in rows))
+    return (_engine(values.get("engine") or {}, view), *(_host(each, width) for each in rows))
 
 
 def _engine(values: Mapping[str, Any], view: View) -> Line:
@@ -216,7 +216,7 @@ def _engine(values: Mapping[str, Any], view: View) -> Line:
     return (strong("engine  "), dim(joined(parts, f" {view.look.glyphs.dot} ")))
 
 
-def _host(row: Mapping[str, Any], width: int, view: View) -> Line:
+def _host(row: Mapping[str, Any], width: int) -> Line:
     name = strong(f"{row.get('host')}".ljust(width + 2))
     mods: Sequence[Mapping[str, Any]] = row.get("mods") or ()
     parts = [f"{count(len(mods), 'mod')}", f"{count(int(row.get('agents') or 0), 'agent')}"]

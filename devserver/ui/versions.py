@@ -13,7 +13,7 @@ from devserver.ui.words import count, fine, shortened
 _MOST_SHOWN = 60
 
 
-def which_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+def which_lines(values: Mapping[str, Any]) -> tuple[Line, ...]:
     """Return which version of a mod an agent gets, and why, as the control API says it."""
     known = "" if values.get("connected") else " (not registered)"
     head: Line = (
