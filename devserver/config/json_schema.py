@@ -147,10 +147,6 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _is_multiple(of: float, value: float) -> bool:
-    return isclose(value / of, round(value / of), rel_tol=1e-12, abs_tol=1e-12)
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
@@ -177,7 +173,10 @@ _RULES: Mapping[str, _Rule] = {
     "exclusiveMinimum": _Rule(_is_number, _NUMBERS, lambda least, value: value > least, lambda least: f"above {least}"),
     "exclusiveMaximum": _Rule(_is_number, _NUMBERS, lambda most, value: value < most, lambda most: f"below {most}"),
     "multipleOf": _Rule(
-        lambda value: _is_number(value) and value > 0, _NUMBERS, _is_multiple, lambda of: f"a multiple of {of}"
+        lambda value: _is_number(value) and value > 0,
+        _NUMBERS,
+        lambda of, value: isclose(value / of, round(value / of), rel_tol=1e-12, abs_tol=1e-12),
+        lambda of: f"a multiple of {of}",
     ),
     "minLength": _Rule(
         _is_count, (str,), lambda least, value: len(value) >= least, lambda n: f"a text of at least {n} characters"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, NoReturn
 
 from annotated_types import GroupedMetadata
@@ -437,12 +437,10 @@ class Network(Section):
     port: Port = DEFAULT_PORT
 
 
-def _limit(name: str) -> Any:
-    default = getattr(LimitsAsked(), name)
-    return (Amount if isinstance(default, int) else Limit, default)
-
-
-Limits: Any = create_model("Limits", __base__=Closed, **{each.name: _limit(each.name) for each in fields(LimitsAsked)})
+_limits: dict[str, Any] = {
+    name: (Amount if isinstance(default, int) else Limit, default) for name, default in asdict(LimitsAsked()).items()
+}
+Limits: Any = create_model("Limits", __base__=Closed, **_limits)
 
 
 _POLICIES = tuple(sorted(each.value for each in RestartPolicy))

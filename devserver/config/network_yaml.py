@@ -309,7 +309,7 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
             line=document.begin_of(loc)[0],
             named_at=document.begin_of((*loc, "name")),
             place_of=document.places_in(written),
-            versions=versions_of(document, mod, loc),
+            versions=tuple(versions_of(document, mod, loc)),
             watch=tuple(mod.watch),
             runs_on=mod.runs_on,
         )

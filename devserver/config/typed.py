@@ -203,16 +203,13 @@ def described(loc: Loc, given: object, kind: str) -> str:
         return "a list"
     if isinstance(given, Mapping):
         return "an object"
-    if isinstance(given, str) and (len(given) > _LONGEST_SHOWN or any(map(_is_secret, loc))):
+    is_secret = any(isinstance(part, str) and _SECRET_NAME.search(part) for part in loc)
+    if isinstance(given, str) and (is_secret or len(given) > _LONGEST_SHOWN):
         return "a text" if kind != "string_pattern_mismatch" else "this one"
     try:
         return json.dumps(given, ensure_ascii=not isinstance(given, str) or not given.isprintable())
     except (TypeError, ValueError):
         return f"a value of type {type(given).__name__}"
-
-
-def _is_secret(part: str | int) -> bool:
-    return isinstance(part, str) and _SECRET_NAME.search(part) is not None
 
 
 def named(loc: Loc) -> str:

@@ -106,14 +106,10 @@ def _check_shadows(document: Document, loc: Loc, versions: Sequence[_Numbered]) 
             document.report((*place, "state"), f"{path_of((*place, 'state'))} of a shadow is copy", "leave it out")
 
 
-def versions_of(document: Document, mod: Mod, loc: Loc) -> tuple[ModSpec, ...]:
-    """Return the lines beside a mod, in the order of the file."""
-    return tuple(_specs(document, mod, (*loc, "versions")))
-
-
-def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
+def versions_of(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
+    """Yield the lines beside a mod, in the order of the file."""
     for number, each in enumerate(mod.versions):
-        place = (*loc, number)
+        place = (*loc, "versions", number)
         label = each.label or label_of_versions(each.version) or default_label(each.name or "")
         assert label is not None
         config, written = _config_of(each, mod, place)

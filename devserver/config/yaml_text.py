@@ -104,22 +104,16 @@ def decode(data: bytes, file: str) -> Source:
         at = skipped + error.start
         message = f"byte {at} is 0x{data[at]:02x}, which is not UTF-8 there"
         raise unquoted(file, message, "save it as UTF-8", _place(data[skipped:at].decode("utf-8"))) from error
-    _refuse_unprintable(source)
+    if found := _UNPRINTABLE.search(source.text):
+        what = "a NUL" if found[0] == "\0" else f"the control character U+{ord(found[0]):04X}"
+        message = f"byte {source.offset(found.start())} is {what}, which a text file does not hold"
+        raise unquoted(file, message, place=_place(source.text[: found.start()]))
     return source
 
 
 def too_large(size: int, file: str) -> ConfigError:
     """Return the error of a file of more than MAX_BYTES."""
     return unquoted(file, f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
-
-
-def _refuse_unprintable(source: Source) -> None:
-    found = _UNPRINTABLE.search(source.text)
-    if found is None:
-        return
-    what = "a NUL" if found[0] == "\0" else f"the control character U+{ord(found[0]):04X}"
-    message = f"byte {source.offset(found.start())} is {what}, which a text file does not hold"
-    raise unquoted(source.file, message, place=_place(source.text[: found.start()]))
 
 
 def _place(before: str) -> Place:
@@ -225,9 +219,8 @@ class _Guard:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self._refuse(
-                        "a second document begins here", event, "a network.yaml is one document: remove the '---'"
-                    )
+                    hint = "a network.yaml is one document: remove the '---'"
+                    self._refuse("a second document begins here", event, hint)
             case yaml.AliasEvent():
                 self._follow(event)
             case yaml.CollectionStartEvent():

@@ -156,7 +156,10 @@ def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES, acc
     _refuse_open(url, name)
     request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "oa-dev"})
     try:
-        with closing(_opener(url).open(request, timeout=patience)) as answer:
+        # Addresses of this machine are asked directly, whatever proxy is set.
+        direct = [urllib.request.ProxyHandler({})] if urlsplit(url).scheme == "http" else []
+        opener = urllib.request.build_opener(_SameRules, *direct)
+        with closing(opener.open(request, timeout=patience)) as answer:
             return _bounded(answer, name, began + patience, most)
     except urllib.error.HTTPError as error:
         raise BadCatalogue(f"{name} answers {error.code}") from error
@@ -199,9 +202,3 @@ class _SameRules(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         _refuse_open(newurl, shown(newurl))
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    # Addresses of this machine are asked directly, whatever proxy is set.
-    direct = [urllib.request.ProxyHandler({})] if urlsplit(url).scheme == "http" else []
-    return urllib.request.build_opener(_SameRules, *direct)

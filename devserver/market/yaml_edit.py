@@ -101,10 +101,6 @@ def remove_line(text: str, path: str, label: str) -> Edited:
     return edit.take_out((*mod, "versions"), edit.label_of(mod, label))
 
 
-def _own_label(version: Mapping[str, Any]) -> str | None:
-    return label_of_versions(str(version.get("version") or "")) or default_label(str(version.get("name") or ""))
-
-
 Loc = tuple[str | int, ...]
 
 
@@ -142,8 +138,10 @@ class _Edit:
     def label_of(self, mod: Loc, label: str) -> int:
         """Return the place of a further version among those of a mod."""
         for number, each in enumerate(self.values_at((*mod, "versions")) or ()):
-            if isinstance(each, dict) and str(each.get("label") or _own_label(each)) == label:
-                return number
+            if isinstance(each, dict):
+                own = label_of_versions(str(each.get("version") or "")) or default_label(str(each.get("name") or ""))
+                if str(each.get("label") or own) == label:
+                    return number
         raise CannotEdit(f"no version with the label {label} is listed in network.yaml")
 
     def values_at(self, loc: Loc) -> Any:

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 from devserver.ui.debugger import debugger_hook
@@ -77,7 +76,8 @@ class Keys:
         self._thread = threading.Thread(target=self._run, name="oa-dev keys", daemon=True)
         self._terminal.single_keys()
         atexit.register(self.stop)
-        continued = signal.signal(signal.SIGCONT, self._continued)
+        # After Ctrl-Z and `fg` the shell has set its own mode; the reader, once awake, sets ours again.
+        continued = signal.signal(signal.SIGCONT, lambda number, frame: self._wake())
         breakpoints = sys.breakpointhook
         sys.breakpointhook = debugger_hook(breakpoints, self.paused)
         self._undo = [
@@ -141,11 +141,6 @@ class Keys:
         with self._turn:
             if not self._paused and not self._ended:
                 self._terminal.single_keys()
-
-    def _continued(self, number: int, frame: FrameType | None) -> None:
-        """After Ctrl-Z and `fg` the shell has set its own mode; the reader, once awake, sets ours
-        again."""
-        self._wake()
 
     def _wake(self) -> None:
         try:

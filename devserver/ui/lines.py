@@ -88,7 +88,9 @@ def _short(
             words = f" blocked {fact.seconds:.1f} s"
             return Block((Segment(f"{glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where))
         case facts.Stopped():
-            return _stopped(fact, view)
+            did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
+            parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
+            return Block((dim(joined(parts, f" {glyphs.dot} ")),), lead=Lead.INDENT)
         case facts.LeftBehind():
             return _signed(glyphs.note, sentence_of(fact))
         case facts.Ignored():
@@ -273,13 +275,6 @@ def _mod_error(fact: facts.ModError, view: View, times: int) -> Block:
             plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),
         )
     )
-
-
-def _stopped(fact: facts.Stopped, view: View) -> Block:
-    dot = f" {view.look.glyphs.dot} "
-    did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
-    parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
-    return Block((dim(joined(parts, dot)),), lead=Lead.INDENT)
 
 
 def _exposed_block(fact: facts.Exposed, view: View) -> Block:

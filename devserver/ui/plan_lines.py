@@ -250,9 +250,11 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
     if outcome.status is Status.APPLIED:
         return _late_error(outcome, view)
     dropped = f", {agents.dropped} dropped" if agents.dropped else ""
+    # The wanted generation, if the step would have made one.
+    wanted = f" v{outcome.generation + 1}" if outcome.action in (Action.LOAD, Action.RELOAD) else ""
     failed = (
         Segment(f"{view.look.glyphs.failed} ", Style.BAD),
-        strong(_attempted(outcome)),
+        strong(f"{outcome.mod_id}{wanted}"),
         plain(f" {_WORDS[outcome.action].failed}{_on(outcome)}, {_what_runs(outcome)}"),
         dim(f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}" if view.started else ""),
     )
@@ -269,13 +271,6 @@ def _late_error(outcome: Outcome, view: View) -> Block:
     return Block(
         (Segment(f"{glyphs.warning} ", Style.WARN), strong(outcome.mod_id), plain(words + brief(error)), *where)
     )
-
-
-def _attempted(outcome: Outcome) -> str:
-    """Return the mod with the wanted generation, if the step would have made one."""
-    if outcome.action in (Action.LOAD, Action.RELOAD):
-        return f"{outcome.mod_id} v{outcome.generation + 1}"
-    return outcome.mod_id
 
 
 def _what_runs(outcome: Outcome) -> str:

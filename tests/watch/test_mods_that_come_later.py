@@ -13,7 +13,6 @@ from devserver.model.facts import Status
 from devserver.model.lifecycle import Action
 
 NEW = mod_text("Fresh", served("fresh", 1))
-INIT = "from mods.fresh.mod import FreshMod\n"
 
 
 @pytest.mark.parametrize(
