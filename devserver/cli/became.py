@@ -11,8 +11,7 @@ from typing import Any
 from devserver.cli.output import say, show, view
 from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_read import plan_done_from_dict, restarted_from_dict
-from devserver.ui.plan_lines import became
-from devserver.ui.restart_lines import restarted
+from devserver.ui.plan_lines import became, restarted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,7 @@ from devserver.ui.browser import browse
 from devserver.ui.contract import contract_lines
 from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
-from devserver.ui.plan_lines import held_back, is_of_needs, plan_done, plan_made, plan_rows
-from devserver.ui.restart_lines import restart_planned, restarted
+from devserver.ui.plan_lines import held_back, is_of_needs, plan_done, plan_made, plan_rows, restart_planned, restarted
 from devserver.ui.status import held_lines, memory_lines, status_lines
 from devserver.ui.why import why_lines
 from devserver.ui.words import session_words

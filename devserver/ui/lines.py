@@ -13,9 +13,8 @@ from devserver.ui.contract import contract_block
 from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
-from devserver.ui.plan_lines import counted, outcome_told, plan_done, plan_made
+from devserver.ui.plan_lines import counted, outcome_told, plan_done, plan_made, restarted
 from devserver.ui.replay_lines import replayed
-from devserver.ui.restart_lines import restarted
 from devserver.ui.said import PRINTED, Said
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, took
