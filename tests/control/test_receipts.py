@@ -50,11 +50,18 @@ class Receipts:
         return told(await self.api.change(asked(number=self.views.reloads.number)))
 
 
-async def test_a_receipt_has_the_phases_of_a_change_and_the_diff_of_its_code(work: Workspace) -> None:
-    """Each phase with its milliseconds and its thread; the diff is that of what was replaced and what runs."""
+@pytest.fixture
+async def receipts(work: Workspace) -> Receipts:
+    """Those of a network with one mod."""
     work.mod("ant", served("ant", 1))
     await work.start("mods.ant")
-    receipts = Receipts(work)
+    return Receipts(work)
+
+
+async def test_a_receipt_has_the_phases_of_a_change_and_the_diff_of_its_code(
+    work: Workspace, receipts: Receipts
+) -> None:
+    """Each phase with its milliseconds and its thread; the diff is that of what was replaced and what runs."""
     await work.save_mod("ant", served("ant", 2))
     found = await receipts.latest()
     assert [each[0] for each in found["phases"]] == [
@@ -68,11 +75,8 @@ async def test_a_receipt_has_the_phases_of_a_change_and_the_diff_of_its_code(wor
     assert [each[0] for each in lines if each.startswith(("+", "-")) and each[:3] not in ("+++", "---")] == ["-", "+"]
 
 
-async def test_a_save_that_failed_shows_what_was_tried(work: Workspace) -> None:
+async def test_a_save_that_failed_shows_what_was_tried(work: Workspace, receipts: Receipts) -> None:
     """And the same after it was mended, once more from what runs."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     await work.save_mod("ant", served("ant", 1), "raise ValueError('no')")
     found = await receipts.latest()
     assert (found["success"], found["outcomes"][0]["status"]) == (False, "rolled_back")
@@ -94,11 +98,8 @@ async def test_a_source_that_is_back_to_what_runs_has_not_changed(work: Workspac
     assert [each["path"] for each in (await receipts.latest())["diff"]] == ["mods/ant.py"]
 
 
-async def test_an_undo_shows_the_way_back(work: Workspace) -> None:
+async def test_an_undo_shows_the_way_back(work: Workspace, receipts: Receipts) -> None:
     """The diff is the other way round."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     await work.save_mod("ant", served("ant", 2))
     forth = (await receipts.latest())["diff"][0]["text"].splitlines()[3:]
     done = await work.net.submit(UndoAsked())
@@ -107,11 +108,8 @@ async def test_an_undo_shows_the_way_back(work: Workspace) -> None:
     assert {each for each in back if each[0] == "+"} == {f"+{each[1:]}" for each in forth if each[0] == "-"}
 
 
-async def test_receipts_are_listed_with_the_numbers_that_facts_carry(work: Workspace) -> None:
+async def test_receipts_are_listed_with_the_numbers_that_facts_carry(work: Workspace, receipts: Receipts) -> None:
     """So that a swap among the events leads to its receipt."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     for version in (2, 3):
         await work.save_mod("ant", served("ant", version))
         await receipts.latest()
@@ -122,11 +120,8 @@ async def test_receipts_are_listed_with_the_numbers_that_facts_carry(work: Works
     assert [each["change"] for each in outcomes] == [1, 2]
 
 
-async def test_a_burst_of_errors_leaves_the_swaps_among_the_facts(work: Workspace) -> None:
+async def test_a_burst_of_errors_leaves_the_swaps_among_the_facts(work: Workspace, receipts: Receipts) -> None:
     """A page that is opened then shows them; the row of the mod counts the errors."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     await work.save_mod("ant", served("ant", 2))
     await receipts.latest()
     for _ in range(2000):
@@ -137,11 +132,8 @@ async def test_a_burst_of_errors_leaves_the_swaps_among_the_facts(work: Workspac
     assert receipts.views.standing.of("ant")["raised"]["times"] == 2000
 
 
-async def test_what_others_know_of_a_change_stands_in_its_receipt(work: Workspace) -> None:
+async def test_what_others_know_of_a_change_stands_in_its_receipt(work: Workspace, receipts: Receipts) -> None:
     """Pins, say."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     await work.save_mod("ant", served("ant", 2))
     await receipts.latest()
     receipts.views.note_beside(1, pins={"same": 2})
@@ -190,11 +182,8 @@ def test_the_code_of_changes_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("secret", [TOKEN])
-async def test_no_secret_is_in_a_diff(work: Workspace, tmp_path: Path, secret: str) -> None:
+async def test_no_secret_is_in_a_diff(work: Workspace, receipts: Receipts, tmp_path: Path, secret: str) -> None:
     """Not even one that an author has pasted into a source."""
-    work.mod("ant", served("ant", 1))
-    await work.start("mods.ant")
-    receipts = Receipts(work)
     await work.save_mod("ant", served("ant", 2) + f"    key = {secret!r}\n")
     await receipts.latest()
     assert secret.encode() not in (await receipts.api.change(asked(number=1))).body

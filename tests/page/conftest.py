@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,19 +43,19 @@ def acted() -> Iterator[Acted]:
 
 
 @pytest.fixture
-def opened(browser: Any, acted: Acted) -> Iterator[Callable[..., Any]]:
-    """Opens the page of `acted`; nothing may have been written to its console by the end of the test."""
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page at its address; nothing may have been written to its console by the end of the test."""
     contexts: list[Any] = []
     written: list[str] = []
 
-    def open_it(*, wait: bool = True, **options: Any) -> Any:
+    def open_it(address: str, *, wait: bool = True, **options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 860}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("console", lambda line: written.append(line.text))
         page.on("pageerror", lambda problem: written.append(str(problem)))
-        page.goto(f"{acted.url}/_dev/#k={TOKEN}")
+        page.goto(address)
         if wait:
             page.wait_for_selector(".network:not(:empty)")
         return page
@@ -63,3 +64,9 @@ def opened(browser: Any, acted: Acted) -> Iterator[Callable[..., Any]]:
     for each in contexts:
         each.close()
     assert [each for each in written if "Failed to load resource" not in each] == []
+
+
+@pytest.fixture
+def opened(visit: Callable[..., Any], acted: Acted) -> Callable[..., Any]:
+    """Opens the page of `acted`."""
+    return partial(visit, f"{acted.url}/_dev/#k={TOKEN}")

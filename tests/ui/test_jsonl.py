@@ -131,24 +131,12 @@ BAD_DICT = {
     "host": "",
 }
 REFUSED_DICT = {
-    "type": "outcome",
+    **BAD_DICT,
+    **dict.fromkeys(("mod_id", "mod_path", "phase", "generation")),
     "action": "reconfigure",
-    "mod_id": None,
-    "mod_path": None,
     "status": "rolled_back",
-    "phase": None,
-    "generation": None,
     "duration_ms": 0.0,
-    "reason": "",
-    "error": ERROR_DICT,
-    "note": "",
     "agents": {"connected": None, "dropped": 0},
-    "held": {"events": 0, "longest_ms": 0.0},
-    "way": "in_place",
-    "stale_keys": [],
-    "phases": [],
-    "holders": [],
-    "host": "",
 }
 STEP = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")
 PLAN = Plan(
