@@ -134,9 +134,7 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
 
 def _same(one: Any, other: Any) -> bool:
     """Return whether two values are the same in JSON: there 1 is 1.0, and true is not 1."""
-    return json.dumps(_plain(one), sort_keys=True, default=str) == json.dumps(
-        _plain(other), sort_keys=True, default=str
-    )
+    return _json(_plain(one)) == _json(_plain(other))
 
 
 def _plain(value: Any) -> Any:

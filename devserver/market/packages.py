@@ -21,7 +21,7 @@ class Package:
 
     def allows(self, version: str) -> bool:
         """Return whether a version suits, pre-releases too."""
-        return in_range(self.range, version)
+        return not self.range or in_range(self.range, version)
 
 
 def name_in(requirement: str) -> str:

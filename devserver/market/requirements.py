@@ -31,7 +31,7 @@ class Requirement:
 
     def allows(self, version: str) -> bool:
         """Return whether a mod of this version suits; an invalid version only without a range."""
-        return in_range(self.range, version)
+        return not self.range or in_range(self.range, version)
 
     def excludes(self, other: Requirement) -> bool:
         """Return whether no version suits both this and another requirement of the same mod."""

@@ -96,9 +96,7 @@ def is_range(text: str) -> bool:
 # The same ranges are asked about with every plan, and a network may have thousands.
 @lru_cache(maxsize=16384)
 def in_range(range_: str, version: str) -> bool:
-    """Return whether a version, also a pre-release, is in a range; an invalid one is in the empty range alone."""
-    if not range_:
-        return True
+    """Return whether a version, also a pre-release, is in a range that is not empty; an invalid one is in none."""
     from packaging.specifiers import SpecifierSet
     from packaging.version import InvalidVersion, Version
 
