@@ -26,6 +26,24 @@ class {title}(BaseMod):
         return EventResponse(True, "asked", {{"version": "{version}", "asked": self.state["asked"]}})
 """
 
+LAZY = """
+from devserver import BaseMod, EventResponse, mod_event_handler
+from polls import words
+
+VERSION = "{version}"
+
+
+class Polls(BaseMod):
+    version = VERSION
+
+    @mod_event_handler("polls.ask")
+    async def ask(self, event):
+        from polls import later
+
+        self.state["asked"] = self.state.get("asked", 0) + 1
+        return EventResponse(True, "asked", {{"versions": [VERSION, words.VERSION, later.VERSION]}})
+"""
+
 
 def mod_source(name: str, version: str) -> str:
     """The source of a mod that answers `<name>.ask` with its version, and with how often it was asked."""
@@ -53,6 +71,14 @@ def make_mod_wheel(folder: Path, name: str, version: str, source: str | None = N
     """A wheel with one mod, which is a package: `polls` of the distribution `polls`."""
     text = mod_source(name, version) if source is None else source
     return make_wheel(folder, name.replace("_", "-"), version, {f"{name}/__init__.py": text}, mods=[name], **more)
+
+
+def make_lazy_wheel(folder: Path, version: str, source: str = "") -> Path:
+    """A wheel of the mod polls in three modules, one of which is imported late; it answers with the version of each."""
+    words = f"VERSION = {version!r}\n"
+    text = source or LAZY.format(version=version)
+    files = {"polls/__init__.py": "", "polls/mod.py": text, "polls/words.py": words, "polls/later.py": words}
+    return make_wheel(folder, "polls", version, files, mods=["polls"])
 
 
 def _line(workspace: Path, name: str, wheel_of: Path) -> LockedLine:

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from locked_wheels import lock, make_mod_wheel, make_wheel, mod_source
+from locked_wheels import lock, make_lazy_wheel, make_mod_wheel, make_wheel, mod_source
 from workspaces import Workspace
 
 from devserver import Event
@@ -159,40 +159,11 @@ async def test_an_unloaded_mod_leaves_nothing_behind(workspace: Workspace) -> No
     assert (await asked(workspace))["version"] == "1.1"
 
 
-LAZY = """
-from devserver import BaseMod, EventResponse, mod_event_handler
-from polls import words
-
-VERSION = "{version}"
-
-
-class Polls(BaseMod):
-    @mod_event_handler("polls.ask")
-    async def ask(self, event):
-        from polls import later
-
-        return EventResponse(True, "asked", {{"versions": [VERSION, words.VERSION, later.VERSION]}})
-"""
-
-
 async def test_a_version_is_never_mixed_with_another_one(workspace: Workspace) -> None:
     """A module that did not change, and one that is imported late, come from the folder of the new version, too."""
-    for version in ("1.0", "1.1"):
-        make_wheel(
-            index(workspace),
-            "polls",
-            version,
-            {
-                "polls/__init__.py": "",
-                "polls/mod.py": LAZY.format(version=version),
-                "polls/words.py": f"VERSION = '{version}'\n",
-                "polls/later.py": f"VERSION = '{version}'\n",
-            },
-            mods=["polls"],
-        )
-    lock(workspace.folder, index(workspace) / "polls-1.0-py3-none-any.whl")
+    lock(workspace.folder, make_lazy_wheel(index(workspace), "1.0"))
     await workspace.start("polls")
-    lock(workspace.folder, index(workspace) / "polls-1.1-py3-none-any.whl")
+    lock(workspace.folder, make_lazy_wheel(index(workspace), "1.1"))
     await lock_changed(workspace)
     assert await asked(workspace) == {"versions": ["1.1", "1.1", "1.1"]}
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from locked_wheels import lock, make_wheel
+from locked_wheels import lock, make_lazy_wheel
 from workspaces import Workspace
 
 from devserver import Event
@@ -49,9 +49,7 @@ async def work(tmp_path: Path) -> AsyncIterator[Workspace]:
 
 def polls(work: Workspace, version: str, source: str = SOURCE) -> Path:
     """A wheel of a mod of three modules, one of which is imported late."""
-    words = f"VERSION = {version!r}\n"
-    files = {"polls/__init__.py": "", "polls/mod.py": source, "polls/words.py": words, "polls/later.py": words}
-    return make_wheel(work.folder / "mods-index", "polls", version, files, mods=["polls"])
+    return make_lazy_wheel(work.folder / "mods-index", version, source)
 
 
 async def versions(work: Workspace, by: str, to: str | None = None) -> set[str]:

@@ -11,30 +11,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from locked_wheels import lock, make_mod_wheel, make_wheel
+from locked_wheels import lock, make_lazy_wheel, make_mod_wheel
 from workspaces import Workspace
 
 from devserver import Event
 from devserver.model.change import LockChanged
 from devserver.model.facts import Status
-
-SOURCE = """
-from devserver import BaseMod, EventResponse, mod_event_handler
-from polls import words
-
-VERSION = "{version}"
-
-
-class Polls(BaseMod):
-    version = VERSION
-
-    @mod_event_handler("polls.ask")
-    async def ask(self, event):
-        from polls import later
-
-        self.state["asked"] = self.state.get("asked", 0) + 1
-        return EventResponse(True, "asked", {{"versions": [VERSION, words.VERSION, later.VERSION]}})
-"""
 
 
 @pytest.fixture
@@ -45,29 +27,10 @@ async def workspace(tmp_path: Path) -> AsyncIterator[Workspace]:
     await found.end()
 
 
-def wheels(folder: Path) -> list[Path]:
-    """Two versions of a mod of three modules, one of which is imported late."""
-    return [
-        make_wheel(
-            folder,
-            "polls",
-            version,
-            {
-                "polls/__init__.py": "",
-                "polls/mod.py": SOURCE.format(version=version),
-                "polls/words.py": f"VERSION = '{version}'\n",
-                "polls/later.py": f"VERSION = '{version}'\n",
-            },
-            mods=["polls"],
-        )
-        for version in ("1.0", "1.1")
-    ]
-
-
 @pytest.mark.slow
 async def test_forty_upgrades_under_load_fail_nothing_and_mix_nothing(workspace: Workspace) -> None:
     """Eight agents ask all the time; each answer is of one version, and the state counts every one of them."""
-    both = wheels(workspace.folder / "mods-index")
+    both = [make_lazy_wheel(workspace.folder / "mods-index", version) for version in ("1.0", "1.1")]
     lock(workspace.folder, both[0])
     await workspace.start("polls", home="thread")
     answers: list[list[str]] = []
