@@ -452,25 +452,24 @@ def told(fact: Fact, tty: bool, columns: int = 80) -> str:
     return stream.getvalue()
 
 
+def expect_golden(file: str, text: str) -> None:
+    path = GOLDEN / file
+    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
 @pytest.mark.parametrize("tty", [True, False], ids=["tty", "plain"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_fact_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
     """Each fact is told in exactly the words and lines of its golden file."""
-    path = GOLDEN / f"{name}.{'tty' if tty else 'plain'}.txt"
-    text = told(CASES[name], tty)
-    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
+    expect_golden(f"{name}.{'tty' if tty else 'plain'}.txt", told(CASES[name], tty))
 
 
 @pytest.mark.parametrize("name", [each for each in CASES if each.startswith(("long_", "done_failed"))])
 def test_long_things_look_as_their_golden_file_shows_at_20_columns(name: str) -> None:
     """Words stay whole where they fit, and nothing is longer than it may be."""
-    path = GOLDEN / f"{name}.narrow.txt"
-    text = told(CASES[name], tty=True, columns=20)
-    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
+    expect_golden(f"{name}.narrow.txt", told(CASES[name], tty=True, columns=20))
 
 
 @pytest.mark.parametrize("columns", [20, 80])
@@ -486,11 +485,8 @@ def test_a_long_message_takes_few_lines_of_the_terminal(name: str, columns: int)
 @pytest.mark.parametrize("name", PRINTED)
 def test_what_a_command_prints_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
     """Each is told in exactly the words and lines of its golden file."""
-    path = GOLDEN / f"{name}.{'tty' if tty else 'plain'}.txt"
     text = PRINTED[name](View(look_of(tty, {}, color=False), 80))
-    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
+    expect_golden(f"{name}.{'tty' if tty else 'plain'}.txt", text)
 
 
 def test_every_golden_file_belongs_to_a_case() -> None:
