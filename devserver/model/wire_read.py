@@ -87,4 +87,4 @@ def _read(kind: Any, value: Any) -> Any:
     return kind(value)
 
 
-_types = functools.cache(get_type_hints)
+_types = functools.lru_cache(maxsize=64)(get_type_hints)
