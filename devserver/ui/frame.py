@@ -31,7 +31,7 @@ def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Blo
     """Return an error of a mod under its headline: place, source, message, next step, `note`."""
     told = error_block(head, error, view)
     trace = f"t full trace{_frames(error.trace)}" if view.keys and error.trace else ""
-    then = dim(joined((note, trace, "next save retries"), f" {view.look.glyphs.dot} "))
+    then = dim(joined((note, trace, "next save retries"), view.dot))
     return replace(told, after=(*told.after, (then,)))
 
 

@@ -28,7 +28,7 @@ def _mod(row: Mapping[str, Any], view: View) -> Iterator[Line]:
             yield (plain("  "), strong(str(event)), dim(f"  {first}" if first else ""))
         if handler["payload"] is not None:
             for line in _payload(handler["payload"]):
-                yield (plain(f"    {view.look.glyphs.dot} "), plain(line))
+                yield (plain(f"   {view.dot}"), plain(line))
 
 
 def _payload(schema: Mapping[str, Any]) -> Iterator[str]:

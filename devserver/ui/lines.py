@@ -64,7 +64,7 @@ def blocks_of(fact: facts.Fact, view: View, times: int = 1) -> tuple[Block, ...]
         case facts.PackagesInstalled():
             words = f"packages: {', '.join(map(str, fact.packages))}"
             glyphs = view.look.glyphs
-            return (Block((dim(f"{glyphs.quiet} "), plain(words), dim(f" {glyphs.dot} {fact.env}"))),)
+            return (Block((dim(f"{glyphs.quiet} "), plain(words), dim(f"{view.dot}{fact.env}"))),)
         case _:
             return (counted(_short(fact, view), times, view),)
 
@@ -89,11 +89,11 @@ def _short(
         case facts.Stopped():
             did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
             parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
-            return Block((dim(joined(parts, f" {glyphs.dot} ")),), lead=Lead.INDENT)
+            return Block((dim(joined(parts, view.dot)),), lead=Lead.INDENT)
         case facts.LeftBehind():
             return _signed(glyphs.note, sentence_of(fact))
         case facts.Ignored():
-            quiet = f"{glyphs.quiet} {fact.path} saved {glyphs.dot} no reload ({fact.rule})"
+            quiet = f"{glyphs.quiet} {fact.path} saved{view.dot}no reload ({fact.rule})"
             return Block((dim(quiet),))
         case facts.Notice():
             calm = Block((dim(f"{glyphs.quiet} "), plain(fact.message)))
@@ -120,12 +120,12 @@ def _mod_asked(fact: facts.ModAsked, view: View) -> Block:
     why = f': "{fact.why}"' if fact.why else ""
     words = f"agent {fact.agent_id} asks for {mod} ({fact.catalogue}){why}"
     shows = f"y shows it, or oa-dev asked {fact.number}" if view.keys else f"oa-dev asked {fact.number}"
-    return Block((Segment("? ", Style.NOTE), plain(words), dim(f" {view.look.glyphs.dot} {shows}")))
+    return Block((Segment("? ", Style.NOTE), plain(words), dim(f"{view.dot}{shows}")))
 
 
 def _mod_blocked(fact: facts.ModBlocked, view: View) -> Block:
     words = f"{fact.mod_id} {fact.version} is blocked by {fact.catalogue}: {fact.reason}"
-    then = f" {view.look.glyphs.dot} it still runs: oa-dev remove {fact.name}"
+    then = f"{view.dot}it still runs: oa-dev remove {fact.name}"
     return Block((Segment("! ", Style.WARN), plain(words), dim(then)))
 
 
@@ -148,7 +148,7 @@ _LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error"
 def _ready(fact: facts.Ready, view: View) -> Block:
     """Return the banner: eight lines with blank ones; the prompt above counts as another."""
     title = joined(("oa-dev", view.version), " ")
-    name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
+    name = f"{view.dot}{fact.name}" if fact.name else ""
     head = (strong(title), plain(f"{name}  "), Segment("ready", Style.GOOD), plain(f" in {took(fact.ready_ms)}"))
     rows = tuple(_banner_row(label, words, view) for label, words in _banner(fact, view))
     if view.look.one_line:
@@ -157,19 +157,19 @@ def _ready(fact: facts.Ready, view: View) -> Block:
 
 
 def _banner(fact: facts.Ready, view: View) -> tuple[tuple[str, str], ...]:
-    dot = f" {view.look.glyphs.dot} "
-    watching = joined((", ".join(fact.watching), count(fact.files, "file") if fact.files else "", fact.watcher), dot)
-    rows: tuple[tuple[str, str], ...] = (("Agents", f"{fact.url}{dot}ws /ws"),)
-    rows += () if fact.hosts is None else _hosts(fact.hosts, dot)
+    files = count(fact.files, "file") if fact.files else ""
+    watching = joined((", ".join(fact.watching), files, fact.watcher), view.dot)
+    rows: tuple[tuple[str, str], ...] = (("Agents", f"{fact.url}{view.dot}ws /ws"),)
+    rows += () if fact.hosts is None else _hosts(fact.hosts, view.dot)
     rows += (("Mods", _mods(fact, view)), ("Watching", watching or "nothing"))
     if view.look.one_line:
         return rows
     # For people: a log is kept, and no one presses a key there.
     open_it = "press o to open" if view.keys else "oa-dev open"
     how = open_it if "…" in fact.page else "key o" if "#t=" in fact.page else ""
-    page = (("Dashboard", joined((fact.page, how), dot)),) if fact.page else ()
+    page = (("Dashboard", joined((fact.page, how), view.dot)),) if fact.page else ()
     hints = ("exposed" if fact.exposed else "use --host to expose", "press h for shortcuts" if view.keys else "")
-    return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
+    return (rows[0], *page, *rows[1:], ("Network", joined(hints, view.dot)))
 
 
 def _hosts(hosts: facts.HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
@@ -186,8 +186,8 @@ def _mods(fact: facts.Ready, view: View) -> str:
     names = listed([each.mod_id for each in fact.mods], glyphs.more)
     loaded = f"{len(fact.mods)} loaded" + (f" ({names})" if names else "")
     if fact.hosts is not None and fact.hosts.mods:
-        loaded += f" {glyphs.dot} {fact.hosts.author} runs {listed(fact.hosts.mods, glyphs.more)}"
-    return loaded + (f" {glyphs.dot} {fact.disabled} disabled" if fact.disabled else "")
+        loaded += f"{view.dot}{fact.hosts.author} runs {listed(fact.hosts.mods, glyphs.more)}"
+    return loaded + (f"{view.dot}{fact.disabled} disabled" if fact.disabled else "")
 
 
 def _banner_row(label: str, words: str, view: View) -> Line:
@@ -239,28 +239,26 @@ def mod_unusable(mod_id: str, error: facts.ErrorFacts, view: View) -> Block:
 
 
 def _line_seen(fact: facts.SplitSeen, line: facts.LineSeen, view: View) -> Block:
-    dot = f" {view.look.glyphs.dot} "
     names = f": {listed(line.agents, view.look.glyphs.more)}" if line.agents else ""
-    now = "" if line.gets == "shadow" else f"{dot}{len(line.agents)} of {fact.agents} agents now{names}"
+    now = "" if line.gets == "shadow" else f"{view.dot}{len(line.agents)} of {fact.agents} agents now{names}"
     return Block((plain("  "), strong(f"{fact.mod_id}@{line.label}"), plain(f"  {line.gets}"), dim(now)))
 
 
 def _guarded(fact: facts.Guarded, view: View) -> Block:
-    again = f"oa-dev split {fact.mod_id} 10% tries again {view.look.glyphs.dot} oa-dev drop {fact.mod_id}"
+    again = f"oa-dev split {fact.mod_id} 10% tries again{view.dot}oa-dev drop {fact.mod_id}"
     return Block(
         (
             Segment(f"{view.look.glyphs.warning} ", Style.WARN),
             strong(f"{fact.mod_id} v{fact.generation}"),
             plain(f" gets no more events: {fact.reason}"),
         ),
-        ((plain("  "), dim(f"it stays loaded to be looked at {view.look.glyphs.dot} {again}")),),
+        ((plain("  "), dim(f"it stays loaded to be looked at{view.dot}{again}")),),
     )
 
 
 def _mod_error(fact: facts.ModError, view: View, times: int) -> Block:
     error, glyphs = fact.error, view.look.glyphs
-    dot = f" {glyphs.dot} "
-    where = (dim(dot), place(error.where)) if error.where else ()
+    where = (dim(view.dot), place(error.where)) if error.where else ()
     # A generation that shuts down ends whatever it raises, and another may serve already.
     ends = fact.event_name == "shutdown"
     what = f"in {fact.event_name}" if " " in fact.event_name else f"on {fact.event_name}"
@@ -270,8 +268,8 @@ def _mod_error(fact: facts.ModError, view: View, times: int) -> Block:
             strong(f"{fact.mod_id} v{fact.generation}"),
             plain(f" did not shut down well: {brief(error)}" if ends else f" raised {brief(error)} {what}"),
             *where,
-            dim("" if ends else f"{dot}v{fact.generation} stays"),
-            plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),
+            dim("" if ends else f"{view.dot}v{fact.generation} stays"),
+            plain(f"{view.dot}{glyphs.times}{times}" if times > 1 else ""),
         )
     )
 

@@ -51,6 +51,11 @@ class View:
     keys: bool = False
     version: str = ""
 
+    @property
+    def dot(self) -> str:
+        """The sign between two parts of a line, with its blanks."""
+        return f" {self.look.glyphs.dot} "
+
 
 def look_of(tty: bool, environ: Mapping[str, str], color: bool | None = None, encoding: str = "utf-8") -> Look:
     """Return how to write to a stream.

@@ -80,7 +80,7 @@ def has_rows(plan: Plan) -> bool:
 def plan_rows(plan: Plan, view: View) -> Block:
     """Return everything that a plan would do, a row for each action."""
     glyphs = view.look.glyphs
-    head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause} {glyphs.dot} plan"))
+    head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause}{view.dot}plan"))
     names = [each.mod_id for each in plan.steps] + [each.mod_id for each in plan.holds]
     width = 0 if view.look.one_line else max(map(len, names), default=0)
     held = Segment(glyphs.held, Style.WARN)
@@ -131,7 +131,7 @@ def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
 def _shortened(block: Block, view: View) -> Block:
     """Return a failure that was just told, in one line: its headline and its place."""
     where = block.body[0] if block.details else ()
-    return Block((*block.head, *((dim(f" {view.look.glyphs.dot} "), *where) if where else ())), lead=block.lead)
+    return Block((*block.head, *((dim(view.dot), *where) if where else ())), lead=block.lead)
 
 
 def counted(block: Block, times: int, view: View) -> Block:
@@ -139,7 +139,7 @@ def counted(block: Block, times: int, view: View) -> Block:
     if times == 1:
         return block
     glyphs = view.look.glyphs
-    return replace(block, head=(*block.head, dim(f" {glyphs.dot} {glyphs.times}{times}")))
+    return replace(block, head=(*block.head, dim(f"{view.dot}{glyphs.times}{times}")))
 
 
 def became(done: PlanDone, view: View) -> tuple[Block, ...]:
@@ -161,9 +161,8 @@ def _only_unloads(steps: Sequence[Step | Outcome]) -> bool:
 
 def _applied(done: PlanDone, view: View) -> Block:
     moved = joined((f"{each.mod_id} {each.note}" for each in done.outcomes if each.action is Action.MOVE), "; ")
-    dot = view.look.glyphs.dot
-    words = f" {dot} {_in(moved, view.look.glyphs)}" if moved else ""
-    words += f" {dot} {receipt(done.agents, done.held)}"
+    words = f"{view.dot}{_in(moved, view.look.glyphs)}" if moved else ""
+    words += f"{view.dot}{receipt(done.agents, done.held)}"
     return Block((Segment("applied", Style.GOOD), plain(f" in {took(done.duration_ms)}"), dim(words)), lead=Lead.INDENT)
 
 
@@ -177,7 +176,6 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
     """Return the one line of steps that were applied: mods, duration, why (unless rows have said
     it), state, agents."""
     glyphs = view.look.glyphs
-    dot = f" {glyphs.dot} "
     unloads = _only_unloads(good) and len(good) > 1
     names = joined((each.mod_id if unloads else _name(each) for each in good[:8]), ", " if unloads else "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
@@ -185,7 +183,7 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
     why = "" if has_rows(done.plan) else _in(_why([each.reason for each in good], glyphs.more), glyphs)
     # A reason that says so already ("in place, no reload") is not repeated.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
-    said = joined((took(done.duration_ms), why, state, receipt(done.agents, done.held)), dot)
+    said = joined((took(done.duration_ms), why, state, receipt(done.agents, done.held)), view.dot)
     signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, **dict.fromkeys(_CHANGES, glyphs.change)}
     actions = {each.action for each in good}
     sign = signs.get(good[0].action, glyphs.reloaded) if len(actions) == 1 else glyphs.reloaded
@@ -255,7 +253,7 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
         Segment(f"{view.look.glyphs.failed} ", Style.BAD),
         strong(f"{outcome.mod_id}{wanted}"),
         plain(f" {_WORDS[outcome.action].failed}{_on(outcome)}, {_what_runs(outcome)}"),
-        dim(f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}" if view.started else ""),
+        dim(f"{view.dot}{count(agents.connected, 'agent')}{dropped}" if view.started else ""),
     )
     return mod_error_block(failed, outcome.error, outcome.note, view)
 
@@ -264,7 +262,7 @@ def _late_error(outcome: Outcome, view: View) -> Block:
     """Return an error after the commit as a warning in one line: the new generation runs."""
     error, glyphs = outcome.error, view.look.glyphs
     assert error is not None
-    where = (dim(f" {glyphs.dot} "), place(error.where)) if error.where else ()
+    where = (dim(view.dot), place(error.where)) if error.where else ()
     after = f"v{outcome.generation} runs" if outcome.generation else "is unloaded"
     words = f" {after}, but in {outcome.phase.value}: "
     return Block(
@@ -292,7 +290,7 @@ def _stayed(outcomes: Sequence[Outcome], view: View) -> Block:
     runs = [_what_runs(each) if each.generation else "not running" for each in outcomes]
     names = listed([f"{each.mod_id} ({what})" for each, what in zip(outcomes, runs, strict=True)], glyphs.more)
     why = joined((each.note or each.reason for each in outcomes), "; ")
-    return Block((dim(joined((f"{glyphs.quiet} not changed: {names}", why), f" {glyphs.dot} ")),))
+    return Block((dim(joined((f"{glyphs.quiet} not changed: {names}", why), view.dot)),))
 
 
 # Restarts in place
@@ -303,26 +301,25 @@ def restart_planned(restart: Restart, view: View) -> Block:
     glyphs = view.look.glyphs
     why = listed(restart.reasons, glyphs.more, most=3)
     if restart.waits:
-        words = f" restart needed: {why} {glyphs.dot} not done: {restart.waits}"
+        words = f" restart needed: {why}{view.dot}not done: {restart.waits}"
         return Block((Segment(glyphs.held, Style.WARN), plain(words)))
     costs = joined((_moved(restart.moves), *_lost(restart.moves), *_ended(restart.ends)), "; ")
-    words = joined((f" restart in place: {why}", costs), f" {glyphs.dot} ")
+    words = joined((f" restart in place: {why}", costs), view.dot)
     return Block((Segment(glyphs.change, Style.NOTE), plain(words)))
 
 
 def restarted(fact: Restarted, view: View) -> Block:
     """Return the result of a restart: how long agents waited, what was kept, which states moved."""
     glyphs = view.look.glyphs
-    dot = f" {glyphs.dot} "
     closed = f", {fact.closed} closed" if fact.closed else ""
     connections = f"{count(fact.kept, 'connection')} kept{closed}" if fact.kept or fact.closed else ""
     agents = f"{count(fact.agents.connected, 'agent')}, {fact.agents.dropped} dropped"
     failed = f"did not come up: {listed(fact.failed, glyphs.more)}" if fact.failed else ""
     details = joined((_moved(fact.mods), *_lost(fact.mods), *_ended(fact.ended)), "; ")
-    said = joined((f"paused {took(fact.pause_ms)}", connections, agents, details, failed), dot)
+    said = joined((f"paused {took(fact.pause_ms)}", connections, agents, details, failed), view.dot)
     why = listed(fact.reasons, glyphs.more, most=3)
     sign = Segment(f"{glyphs.reloaded} ", Style.BAD if fact.failed else Style.GOOD)
-    return Block((sign, strong("restarted in place"), plain(f"   {why}"), dim(f"{dot}{said}")))
+    return Block((sign, strong("restarted in place"), plain(f"   {why}"), dim(f"{view.dot}{said}")))
 
 
 def _moved(moves: Sequence[StateMove]) -> str:

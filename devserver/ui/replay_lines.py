@@ -40,7 +40,7 @@ def tail(fact: Replayed, view: View) -> str:
     """Return the words at the end of a save's own line, if all is the same; else empty."""
     if fact.count(PinResult.SAME) < len(fact.pins) or len(fact.pins) < fact.of:
         return ""
-    return f" {view.look.glyphs.dot} {''.join(each.text for each in _head(fact, view.look.glyphs))}"
+    return f"{view.dot}{''.join(each.text for each in _head(fact, view.look.glyphs))}"
 
 
 def _head(fact: Replayed, glyphs: Glyphs) -> Line:

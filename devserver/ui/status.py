@@ -93,18 +93,18 @@ def uptime(seconds: float) -> str:
 def _head(values: Mapping[str, Any], view: View) -> Line:
     name, url = str(values.get("name") or "network"), str(values.get("url", ""))
     up = values.get("uptime_s")
-    words = f" {view.look.glyphs.dot} up {uptime(up)}" if isinstance(up, int | float) else ""
+    words = f"{view.dot}up {uptime(up)}" if isinstance(up, int | float) else ""
     return (strong(name), plain(f"  {url}"), dim(words))
 
 
 def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    dot, number = f" {view.look.glyphs.dot} ", row.get("generation")
+    number = row.get("generation")
     name, version = str(row.get("mod_id")), f" v{number}" if number else ""
     # A mod that declares no version has 0, which says nothing.
     declared = str(row.get("version", "")) if row.get("version") not in (None, "0") else ""
     said = joined((str(row.get("mod_path", "")), declared), " ")
     where = f"on {row['host']}" if row.get("host") else str(row.get("file") or "")
-    details = joined((said, where, str(row.get("state", "")), _share(row, view)), dot)
+    details = joined((said, where, str(row.get("state", "")), _share(row, view)), view.dot)
     failed, raised = row.get("failed"), row.get("raised")
     problems = []
     if isinstance(failed, Mapping):
@@ -133,9 +133,7 @@ def _share(row: Mapping[str, Any], view: View) -> str:
     agents = count(row.get("agents", 0), "agent")
     events = f"{count(row.get('events', 0), 'event')}, {row.get('failed_events', 0)} failed"
     p50 = row.get("p50_ms")
-    return joined(
-        (share, agents, events, f"p50 {fine(p50)} ms" if p50 is not None else ""), f" {view.look.glyphs.dot} "
-    )
+    return joined((share, agents, events, f"p50 {fine(p50)} ms" if p50 is not None else ""), view.dot)
 
 
 def _held(outcome: object) -> str:
@@ -150,7 +148,7 @@ def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:
     known = [str(row.get("agent_id")) for row in rows if row.get("connected") is False]
     names = [f"{row.get('agent_id')} ({row.get('transport', 'unknown')})" for row in here]
     count = f"  {len(here)} agents" if len(here) != 1 else "  1 agent"
-    rest = dim(f" {view.look.glyphs.dot} known, not connected{_listed(known, view)}" if known else "")
+    rest = dim(f"{view.dot}known, not connected{_listed(known, view)}" if known else "")
     return (plain(count), dim(_listed(names, view)), rest)
 
 
@@ -191,7 +189,7 @@ def _listed(names: Sequence[str], view: View) -> str:
 
 def _problem(error: Mapping[str, Any], what: str, view: View, indent: str = "    ") -> Line:
     place = ":".join(str(error[each]) for each in ("file", "line", "column") if error.get(each) is not None)
-    told = joined((f"{error.get('kind')}: {error.get('message')}", what, place), f" {view.look.glyphs.dot} ")
+    told = joined((f"{error.get('kind')}: {error.get('message')}", what, place), view.dot)
     return (Segment(f"{indent}{view.look.glyphs.failed} ", Style.BAD), plain(told))
 
 
@@ -213,7 +211,7 @@ def _engine(values: Mapping[str, Any], view: View) -> Line:
         return (Segment("engine unreachable", Style.WARN), dim(f"  {values.get('url')}"))
     started = "started here" if values.get("started_here") else ""
     parts = (str(values.get("url")), f"nats-server {values.get('version')}", started)
-    return (strong("engine  "), dim(joined(parts, f" {view.look.glyphs.dot} ")))
+    return (strong("engine  "), dim(joined(parts, view.dot)))
 
 
 def _host(row: Mapping[str, Any], width: int) -> Line:

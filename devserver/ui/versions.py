@@ -31,12 +31,11 @@ def which_lines(values: Mapping[str, Any]) -> tuple[Line, ...]:
 
 def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     """Return what a shadow did differently, as the control API says it."""
-    dot = f" {view.look.glyphs.dot} "
-    busy = f"{dot}{row['busy']} not compared (busy)" if row["busy"] else ""
+    busy = f"{view.dot}{row['busy']} not compared (busy)" if row["busy"] else ""
     events, since = row["events"], str(row["since"])[11:16]
     head: Line = (
         strong(str(row["line"])),
-        plain(f" against {row['main']}{dot}{count(events, 'event')} since {since}{busy}"),
+        plain(f" against {row['main']}{view.dot}{count(events, 'event')} since {since}{busy}"),
     )
     part = f"{row['same'] / events * 100:6.1f} %" if events else ""
     lines: list[Line] = [head, (plain(f"  same          {row['same']:>6,}"), dim(part))]
@@ -54,7 +53,7 @@ def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         times = (
             f"{each} {fine(theirs[f'{each}_ms'])} {arrow} {fine(mine[f'{each}_ms'])} ms" for each in ("p50", "p99")
         )
-        lines.append((plain(f"  time          {dot.join(times)}"),))
+        lines.append((plain(f"  time          {view.dot.join(times)}"),))
     lines.append((plain(f"  sends         {row['held']:>6,} held"), dim("  none of them left")))
     lines.append((dim("  what it does outside the network (HTTP, files elsewhere) really happens"),))
     return tuple(lines)

@@ -25,14 +25,13 @@ def why_lines(answer: Row, view: View) -> tuple[Line, ...]:
 
 
 def _mod(row: Row, view: View) -> Iterator[Line]:
-    dot = f" {view.look.glyphs.dot} "
     version = f" v{row['generation']}" if row["generation"] else ""
     came = _CAME.get(row["came"], "") or _listing(row["listed"])
     waits = f"not loaded: {row['waits']}" if row["waits"] else ""
-    head = joined((f"{row['mod_path']} {row['version']}", came, waits), dot)
-    yield (strong(str(row["mod_id"])), plain(f"{version}{dot}"), plain(head))
+    head = joined((f"{row['mod_path']} {row['version']}", came, waits), view.dot)
+    yield (strong(str(row["mod_id"])), plain(f"{version}{view.dot}"), plain(head))
     if row["beside"]:
-        yield (dim(f"  beside {row['beside']['mod_id']}{dot}{row['beside']['gets']}"),)
+        yield (dim(f"  beside {row['beside']['mod_id']}{view.dot}{row['beside']['gets']}"),)
     for each in row["needed_by"]:
         verb = "works with it: " if each["optional"] else "needed by "
         yield (dim(f"  {verb}{each['mod_id']} ({_requirement(each)}), {_how(each)}"),)
@@ -78,12 +77,11 @@ def _state(row: Row) -> str:
 
 
 def _package(row: Row, view: View) -> Iterator[Line]:
-    dot = f" {view.look.glyphs.dot} "
     importers = f"imported by {', '.join(row['imported_by'])}" if row["imported_by"] else ""
     other = row["imported"] if row["imported"] != row["version"] else None
     process = f"{other} is imported in this process" if other else ""
     version = row["version"] or "is not installed"
-    yield (strong(str(row["name"])), plain(f" {joined((version, row['folder'] or '', importers, process), dot)}"))
+    yield (strong(str(row["name"])), plain(f" {joined((version, row['folder'] or '', importers, process), view.dot)}"))
     for each in row["needed_by"]:
         yield (dim(f"  needed by {each['mod_path']} {each['version']} ({_requirement(each)})"),)
     for each in row["needed_by_packages"]:
