@@ -7,7 +7,7 @@ decides. Runs on the control loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from devserver.hosts.parts import (
     state_from,
     state_to_dict,
 )
+from devserver.hosts.work import whole_number
 from devserver.loader.modules import Reading
 from devserver.model.encoding import to_json
 from devserver.model.facts import ErrorFacts, Outcome, Status
@@ -69,6 +70,8 @@ class Author:
         """The last group that hosts were asked to agree on."""
         self.opened = 0
         """The last one of them that was committed."""
+        self.seats_until: Callable[[int], Awaitable[object]] = lambda revision: asyncio.sleep(0)
+        """Waits until this host knows where mods are, as of a revision."""
         self.link, self.names, self.members = link, names, members
         self.decisions, self.engine = decisions, engine
         self.publisher = Publisher(writer, names)
@@ -326,6 +329,7 @@ class Agreement:
             except DevServerError:
                 told = {}  # a host has aborted it already; or it cannot be written, and a host that waits asks itself
         reports = await (self._reports or self._ask_reports(told))
+        await self._author.seats_until(max(whole_number(each.get("seats")) for each in reports))
         ended: list[StepEnded] = []
         for host, values in zip(self.hosts, reports, strict=True):
             ended += self._ended(host, values, failure, mod_id)

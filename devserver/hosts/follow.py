@@ -76,6 +76,10 @@ class Followed:
         if (await self._link.stored(self._stream)).last != self.revision:
             await self.read()
 
+    async def catch_up(self) -> None:
+        """Wait until all that the engine has now was seen; most of it is on its way. Raises EngineAway and others."""
+        await self.until((await self._link.stored(self._stream)).last)
+
     async def read(self) -> None:
         """Read all values, and take those as gone that the engine has no more. Raises EngineAway, EngineRefused."""
         last = (await self._link.stored(self._stream)).last

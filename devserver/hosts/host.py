@@ -207,9 +207,11 @@ class Host:
                 say=self._say,
             )
             self.plans.came_back = self._take_over.give_back
+            self.plans.author.seats_until = self.rooms.until
         if self.plans.follower is not None:
             self._fence = Fence(self.rooms, self._members, engine, begin_work=self._work.begin, say=self._say)
             self.plans.follower.settled = self.fenced
+            self.plans.follower.tell_seats = self.rooms.publish_if_possible
         self._members.on_come.append(self._host_came)
         self._members.on_go.append(self._host_gone)
         self._members.on_beat.append(lambda member: self._count())
@@ -578,8 +580,7 @@ class Host:
         }
 
     def _row(self, member: Member, agents: int) -> dict[str, Any]:
-        row = self._hosts.get(member.host)
-        trip = self._trips.get(member.host)
+        row, trip = self._hosts.get(member.host), self._trips.get(member.host)
         return {
             "host": member.host,
             "here": False,

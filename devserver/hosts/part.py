@@ -83,6 +83,8 @@ class Follower:
         """Told the order of all mods of the network."""
         self.settled: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         """Waits until this host knows which mods are still its own, after it was cut off."""
+        self.tell_seats: Callable[[], Awaitable[int]] = _none_to_tell
+        """Has all hosts know which mods run here; the revision of what was written of that."""
         self._copied: dict[str, tuple[str, str]] = {}
         """The last copy of the state of each mod (by module): its digest, and the copy as text."""
         self._listening: Listening | None = None
@@ -164,7 +166,8 @@ class Follower:
             return await asked.ready
         asked.hear(values)
         outcomes = await asyncio.shield(asked.task) if asked.task is not None else ()
-        return self._told(outcomes)
+        # Before the answer: who has asked knows then where the mods are.
+        return {**self._told(outcomes), "seats": await self.tell_seats()}
 
     async def _copy(self, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a piece of the state of a mod, as it was for the pieces before; nothing of what is known."""
@@ -380,3 +383,7 @@ class Carrying:
     async def end(self, failure: ErrorFacts | None, mod_id: str) -> Sequence[StepEnded]:
         """As of `Pact`: nothing happens elsewhere on behalf of this host."""
         return ()
+
+
+async def _none_to_tell() -> int:
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from devserver.errors import DevServerError
@@ -29,6 +30,8 @@ class Rooms:
         self._ran: set[str] = set()
         self.holds: Callable[[], bool] = lambda: True
         """Whether what runs here is this host's still: a host that was cut off claims it first."""
+        self.written = 0
+        """The revision of the last that this host has told."""
         self.told: set[str] = set()
         """The mods that run here, as others were told last."""
         self._taking: set[str] = set()
@@ -81,7 +84,8 @@ class Rooms:
                 if seat is not None:
                     values["epoch"] = (seat if seat.host == self._host else seat.given_to(self._host)).epoch
                 if row is None or {**row.values, **values} != row.values:
-                    await self._rows.put((each.mod_id,), values, last=self._rows.revision_of(each.mod_id))
+                    last = self._rows.revision_of(each.mod_id)
+                    self.written = await self._rows.put((each.mod_id,), values, last=last)
             here = {each.mod_id for each in live}
             self._ran |= here
             self.told = here
@@ -94,7 +98,7 @@ class Rooms:
 
     async def _take_back(self, mod_id: str, revision: int) -> None:
         try:
-            await self._rows.delete((mod_id,), last=revision)
+            self.written = await self._rows.delete((mod_id,), last=revision)
         except Conflict:
             return  # it runs on another host now
 
@@ -172,7 +176,11 @@ class Rooms:
 
     async def look(self) -> None:
         """Know what others have told until now. Raises EngineAway and others."""
-        await self._rows.look()
+        await self._rows.catch_up()
+
+    async def until(self, revision: int) -> object:
+        """Know what others have told until then, unless that takes too long."""
+        return await self._rows.until(revision)
 
     async def read(self) -> None:
         """Know all seats as they stand written. Raises EngineAway and others."""
@@ -195,12 +203,11 @@ class Rooms:
         finally:
             self._waiting.discard(waiting)
 
-    async def publish_if_possible(self) -> None:
-        """As `publish`; without an engine it is told when that is back."""
-        try:
+    async def publish_if_possible(self) -> int:
+        """As `publish`; without an engine it is told when that is back. The revision of the last that was told."""
+        with suppress(DevServerError):
             await self.publish()
-        except DevServerError:
-            return
+        return self.written
 
     def _changed(self, key: Key, before: Row | None, after: Row | None) -> None:
         for each in self._waiting:

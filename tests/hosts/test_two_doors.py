@@ -11,10 +11,12 @@ import pytest
 from engines import Proxy, Together, until
 
 from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import read_network
 from devserver.errors import EventRefused
 from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
 from devserver.hosts.wire import again, ask_of, head_of, numbered, reply_from
+from devserver.model.change import ConfigChanged
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
@@ -233,6 +235,17 @@ async def test_a_broadcast_comes_to_each_agent_of_three_hosts_once(together: Tog
     assert together.hosts["laptop"]._deliveries.sent == sent + 2
     for number, name in enumerate(names):
         assert await taken(networks[number % 3], name, 1) == [1]
+
+
+async def test_a_plan_has_ended_once_the_host_of_network_yaml_knows_where_its_mods_are(together: Together) -> None:
+    """Nothing but what the other host answers tells of the seat of the mod that was loaded there."""
+    laptop = await together.author(chat=CHAT)
+    await together.join("gpu-1")
+    await together.all_know()
+    path = together.folder / "laptop" / "network.yaml"
+    path.write_text(path.read_text().replace('"mods.chat"', '"mods.chat", "runs_on": "gpu-1"'))
+    await laptop.submit(ConfigChanged(read_network(path)))
+    assert together.hosts["laptop"].rooms.of("gpu-1") == ("chat",)
 
 
 async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> None:
