@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
-from devserver.loader.changes import is_taken, outdated_by, source_of
+from devserver.loader.changes import is_taken, outdated_by, refuse, source_of
 from devserver.loader.finder import (
     Abandoned,
     Execution,
@@ -375,6 +375,8 @@ class Build:
             let_recognise(loaded.module)
             loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
+        for new in self._execution.executed.values():
+            new.changes.attempt = None
         self._before = ModuleSet({})
 
     def options_gone(self) -> list[tuple[str, str]]:
@@ -395,8 +397,8 @@ class Build:
         """Put every old module back, and restore the process."""
         self._is_over = True
         self._note_imported()
+        refuse(loaded.changes for loaded in self._execution.executed.values())
         for loaded in reversed(self._execution.executed.values()):
-            loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
         self._modules.put_back((*self._execution.executed, *self._old()), self._before)
         for loaded in self._old().values():

@@ -22,7 +22,6 @@ import weakref
 from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from operator import is_
 from types import CodeType
 from typing import Any, Protocol
 
@@ -32,8 +31,10 @@ from devserver.loader.contents import CannotGoBack, forget_computed
 from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
 from devserver.loader.made import Made, said_by
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
+from devserver.loader.refused import Attempt, Others, take_back
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
+from devserver.loader.tables import ORDER, differences, is_same_table, key_of, order_differs, same, same_parts
 
 Undo = Callable[[], None]
 
@@ -70,7 +71,7 @@ class Change:
     def is_at(self, other: Change) -> bool:
         """Return whether another change is one of the same entry."""
         return (self.place.word, self.place.which) == (other.place.word, other.place.which) and (
-            _known(self.key) == _known(other.key)
+            key_of(self.key) == key_of(other.key)
         )
 
 
@@ -98,6 +99,8 @@ class ProcessChanges:
     """The objects that it has moved on and that cannot go back: their module, and words."""
     taken: set[str] = field(default_factory=set)
     """The libraries of which something was taken back; "" for a setting of the process."""
+    attempt: Attempt | None = None
+    """All that it has changed in other modules of mods, until it is kept or refused."""
     _undo: list[tuple[Change, Undo]] = field(default_factory=list)
     _forgotten: dict[str, Undo] = field(default_factory=dict)
     """By module in which it has registered, how to put back what functions there had remembered."""
@@ -140,12 +143,12 @@ class ProcessChanges:
         """
         for old, over in before.covered:
             mine = next((each for each in self.changes if each.is_at(old) and each.place.is_of_mods), None)
-            if mine is None or not _same(mine.place.read().get(mine.key, MISSING), mine.after):
+            if mine is None or not same(mine.place.read().get(mine.key, MISSING), mine.after):
                 continue
             top: Change = over
             while (higher := _put_over(top)) is not None and higher is not mine:
                 top = higher
-            if _same(mine.before, top.after):
+            if same(mine.before, top.after):
                 mine.place.put(mine.key, mine.after, top.after)
                 mine.before, over.before = over.before, mine.after
 
@@ -162,7 +165,7 @@ class ProcessChanges:
             undo()
         self._forgotten.clear()
         for change, over in self.covered:
-            if _same(over.before, change.before):
+            if same(over.before, change.before):
                 over.before = change.after
                 self.changes.append(change)
         self.covered.clear()
@@ -195,11 +198,13 @@ def _taken_back(change: Change) -> Undo | None:
     """Restore the value before a change; return the undo. None if another value is there now."""
     place, key = change.place, change.key
     found = place.read()
+    if key is ORDER:
+        return _sorted_back(change, list(found))
     key = key if change.after is MISSING else _last_of(found, key)
     now = found.get(key, MISSING)
     if change.once_empty and now is change.after and len(now):
         return None
-    if not _same(now, change.after):
+    if not same(now, change.after):
         if place.is_of_mods and (rest := _without_own(now, change)) is not None:
             place.put(key, now, rest)
             return lambda: place.put(key, rest, now)
@@ -217,9 +222,18 @@ def _taken_back(change: Change) -> Undo | None:
     return undo
 
 
+def _sorted_back(change: Change, found: list[Any]) -> Undo | None:
+    """Give a list its order of before, if others have not sorted it since; what they have added comes last."""
+    sort, left, known = change.place.sort, set(found), set(change.after)
+    if sort is None or [each for each in found if each in known] != [each for each in change.after if each in left]:
+        return None
+    sort(change.before)
+    return lambda: sort(found)
+
+
 def _put_over(change: Change) -> Change | None:
     others = (each for each in _all_changes() if each is not change and each.is_at(change))
-    return next((each for each in others if _same(each.before, change.after)), None)
+    return next((each for each in others if same(each.before, change.after)), None)
 
 
 def _last_of(table: Table, key: Any) -> Any:
@@ -233,7 +247,7 @@ def _last_of(table: Table, key: Any) -> Any:
 def _without_own(now: Any, change: Change) -> Any:
     """Return a tuple that others added to, without this change's value; None for other values."""
     before, after = change.before, change.after
-    if not (type(now) is type(before) is type(after) is tuple) or not _same_parts(after[: len(before)], before):
+    if not (type(now) is type(before) is type(after) is tuple) or not same_parts(after[: len(before)], before):
         return None
     rest = list(now)
     for added in after[len(before) :]:
@@ -242,22 +256,6 @@ def _without_own(now: Any, change: Change) -> Any:
             return None
         del rest[place]
     return tuple(rest)
-
-
-def _same_parts(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is other or type(one) is not type(other):
-        return one is other
-    if type(one) is tuple:
-        return len(one) == len(other) and all(map(_same, one, other))
-    return id(type(one)) in _VALUES and bool(one == other)
-
-
-_VALUES = raw.ids(str, bytes, int, float, bool)
-"""Values that are read again; comparing them runs no code of mods."""
 
 
 def _name(change: Change) -> str:
@@ -300,6 +298,17 @@ def left_behind(seconds: float) -> tuple[str, ...]:
     return tuple(words for each in ended for words in each.alive())
 
 
+def refuse(owners: Iterable[ProcessChanges]) -> None:
+    """End the changes of code that is not kept, in the order in which it ran, and leave nothing of them."""
+    ended = list(owners)
+    failed = take_back(each.attempt for each in ended if each.attempt is not None)
+    for each in reversed(ended):
+        each.attempt = None
+        each.failed += failed
+        failed = []
+        each.end()
+
+
 def has_to_wait() -> bool:
     """Return whether `left_behind` would wait for a thread."""
     return any(each.started.to_end() for each in _ended)
@@ -338,7 +347,14 @@ class _Recording:
         """The modules of mods that have been run here."""
         self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
         self._calls = (activity.begun, activity.ended)
+        self._others = Others()
         self._look_at(PLACES)
+
+    def end(self) -> None:
+        """Forget the photograph: tasks that were started meanwhile carry this in their context."""
+        self.over = True
+        self._tables.clear()
+        self._others.close()
 
     @property
     def owner(self) -> ProcessChanges | None:
@@ -392,13 +408,22 @@ class _Recording:
 
     def _turn(self) -> None:
         found: list[Change] = []
+        owner = self.owner
+        # Of what others may have changed meanwhile nothing is the attempt's.
+        is_mixed = self._others.have_run() or self._is_contested()
+        attempt = owner.attempt if owner is not None and not is_mixed else None
         for at, (place, before) in list(self._tables.items()):
             if place.is_as is not None and place.is_as(before):
                 continue
             after = place.read()
-            if not _is_same_table(before, after, place):
+            if not is_same_table(before, after, place):
                 self._tables[at] = (place, after)
-                found += [Change(place, *each) for each in _differences(before, after)]
+                if attempt is not None:
+                    attempt.note(place, before, after)
+                if place.sort is not None and order_differs(before, after):
+                    # First, so that it is taken back last.
+                    found.append(Change(place, ORDER, tuple(before), tuple(after)))
+                found += [Change(place, *each) for each in differences(before, after)]
         if found and self._running and self._running[-1] is not None:
             self._note(found, *self._running[-1])
         self._calls = (activity.begun, activity.ended)
@@ -412,7 +437,11 @@ class _Recording:
         for change in found:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
-                shown = [each for each in entries or [change] if evidence.shows_registration(each.before, each.after)]
+                shown = [
+                    each
+                    for each in entries or [change]
+                    if each.key is ORDER or evidence.shows_registration(each.before, each.after)
+                ]
                 if source is not None and len(shown) < len(entries or [change]):
                     known = set(map(id, shown))
                     owner.made += _made(source, [each for each in entries or [change] if id(each) not in known])
@@ -449,7 +478,7 @@ class _Recording:
             after = place.read()
             place = replace(place, word=change.place.word, is_of_mods=change.place.is_of_mods)
             self._tables[place.word, place.which] = (place, after)
-            yield from (Change(place, *each) for each in _differences(base, after))
+            yield from (Change(place, *each) for each in differences(base, after))
 
 
 def _made(source: Source, changes: Iterable[Change]) -> Iterator[Made]:
@@ -472,41 +501,11 @@ def _inherited(change: Change) -> list[Place]:
     return list(container_places("", found))
 
 
-def _is_same_table(before: Table, after: Table, place: Place) -> bool:
-    # By identity: comparing values that libraries keep may run any code. Keys that we have made are
-    # compared by value.
-    if len(before) != len(after) or not all(map(is_, before.values(), after.values())):
-        return False
-    keys_are_ours = place.list_of is not None or not place.is_shared
-    return all(map(is_, before, after)) or (keys_are_ours and before.keys() == after.keys())
-
-
-def _differences(before: Table, after: Table) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield each key with its value before and now."""
-    was, is_now = _by_key(before), _by_key(after)
-    for known, (key, value) in is_now.items():
-        old = was.get(known, (key, MISSING))[1]
-        if not _same(old, value):
-            yield key, old, value
-    for known, (key, value) in was.items():
-        if known not in is_now:
-            yield key, value, MISSING
-
-
-def _by_key(table: Table) -> dict[Any, tuple[Any, Any]]:
-    return {_known(key): (key, value) for key, value in table.items()}
-
-
-def _known(key: Any) -> Any:
-    """Return the same for two readings of one key, which make tuples of their own."""
-    return tuple(map(_known, key)) if type(key) is tuple else key if id(type(key)) in _VALUES else id(key)
-
-
 def _add(owner: ProcessChanges, change: Change) -> None:
     for known in owner.changes:
         if known.is_at(change):
             known.after = change.after
-            if _same(known.before, known.after):
+            if same(known.before, known.after):
                 owner.changes.remove(known)
             return
     owner.changes.append(change)
@@ -539,7 +538,7 @@ def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
             with here.running(owner, source):
                 yield
         finally:
-            here.over = True
+            here.end()
             unnoted.reset(pause)
             _current.reset(token)
 

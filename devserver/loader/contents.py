@@ -8,6 +8,7 @@ a change of it is taken back; an iterator cannot go back. Runs no code of the ob
 from __future__ import annotations
 
 import ast
+import asyncio
 import dis
 import gc
 import itertools
@@ -19,7 +20,7 @@ from types import CellType, CodeType, FunctionType, GeneratorType, MethodDescrip
 from typing import Any
 
 from devserver.loader import raw
-from devserver.loader.places import MISSING, Place, Table
+from devserver.loader.places import MISSING, Place, Table, list_place
 
 _MOST = 1 << 16
 """The most bytes of such an object: it is read at each turn."""
@@ -38,6 +39,9 @@ class CannotGoBack(Exception):
 
 def content_places(thing: Any, name: str) -> Iterator[Place]:
     """Return the content of an object that a module leads to; nothing for other objects."""
+    kind: Any = type(thing)
+    if not is_of_python(type(thing)) and _is_list(kind):
+        yield list_place("registration", lambda: thing, which=(name, id(thing)), is_shared=True, is_of_mods=True)
     for part, (read, put) in _parts_of(thing, name):
         yield Place(word="content", read=read, put=put, which=(name, id(part)), is_shared=True, is_of_mods=True)
 
@@ -74,7 +78,7 @@ def _content_of(thing: Any, name: str) -> Content | None:
     # Libraries that no mod has imported have made no object.
     if kind is getattr(sys.modules.get("random"), "Random", None):
         return lambda: repr(thing.getstate()), lambda value: thing.setstate(ast.literal_eval(value))
-    if kind is threading.Event:
+    if kind is threading.Event or kind is asyncio.Event:
         return thing.is_set, lambda value: thing.set() if value else thing.clear()
     if is_of_python(kind):
         return None
@@ -88,6 +92,15 @@ def is_of_python(kind: type) -> bool:
     """Return whether a class was made by a `class` statement, so that its methods may be anyone's."""
     flags = raw.flags_of(kind)
     return bool(flags & raw.HEAP_TYPE) and not flags & _IMMUTABLE_TYPE
+
+
+@lru_cache(maxsize=1024)
+def _is_list(kind: Any) -> bool:
+    """Return whether a class of C, of the standard library, keeps objects as a list does: an element of XML."""
+    if kind is bytearray or kind.__module__.partition(".")[0] not in sys.stdlib_module_names:
+        return False
+    known = {each for each in ("append", "insert", "__setitem__", "frombytes") if raw.lookup(kind, each) is not None}
+    return known == {"append", "insert", "__setitem__"}
 
 
 def _nature_of(kind: type) -> Callable[[Any, str], Content | None] | None:

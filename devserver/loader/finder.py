@@ -30,6 +30,7 @@ from devserver.loader.lines import line_of, plain_part
 from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
 from devserver.loader.named import Before, look
 from devserver.loader.reads import leave_threads, watch_threads
+from devserver.loader.refused import Attempt
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
 from devserver.sources.files import LISTING, digest_of, read_bytes
@@ -398,6 +399,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
+            loaded.changes.attempt = Attempt()
             if (named := look(text.data, text.path, finder.workspace)) is not None:
                 running.named[module.__name__] = named
         if module.__spec__ is not None:

@@ -392,7 +392,11 @@ def inside(thing: Any, module: str) -> list[Any]:
         return []
     if raw.derives(kind, type):
         return (
-            [value for key, value in vars(thing).items() if not raw.is_special(key) or type(value) is FunctionType]
+            [
+                value
+                for key, value in vars(thing).items()
+                if not raw.is_special(key) or type(value) is FunctionType or key == "__annotations__"
+            ]
             if _module_of(thing) == module
             else []
         )

@@ -22,7 +22,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import is_
@@ -44,7 +44,8 @@ class Place:
     """One place. `word` is for people; `which` tells apart places of one word.
 
     `is_as(table)` is whether it still is as that table says, where this is known at less cost than a
-    new table. `put(key, now, value)` replaces `now` by a value, or MISSING. `list_of` gives the list that an
+    new table. `put(key, now, value)` replaces `now` by a value, or MISSING. `sort` gives a list the order
+    of these keys. `list_of` gives the list that an
     entry is in, if its order counts. `close` ends a value that was taken out for good. `is_shared`:
     others change it all the time, so that a change counts as a mod's only if its code shows it.
     `is_late`: the value has no effect before the process ends, and cannot be restored exactly.
@@ -59,6 +60,7 @@ class Place:
     owner: Any = None
     is_as: Callable[[Table], bool] | None = None
     list_of: Callable[[Any], Any] | None = None
+    sort: Callable[[Iterable[Any]], None] | None = None
     close: Callable[[Any], None] | None = None
     is_shared: bool = False
     is_late: bool = False
@@ -99,8 +101,14 @@ def list_place(
         if value is MISSING:
             last = max((n for n, each in enumerate(found) if each is now), default=None)
             fill(found, [each for n, each in enumerate(found) if n != last])
-        else:
+        elif type(found) is not deque or found.maxlen is None or len(found) < found.maxlen:
             found.append(value)
+        changed()
+
+    def sort(keys: Iterable[Any]) -> None:
+        ranks = {key: rank for rank, key in enumerate(keys)}
+        things = sorted(by_occurrence(current()).items(), key=lambda each: ranks.get(each[0], len(ranks)))
+        fill(current(), [each for _, each in things])
         changed()
 
     def is_as(table: Table) -> bool:
@@ -108,7 +116,7 @@ def list_place(
         return len(found) == len(table) and all(map(is_, found, table.values()))
 
     read = lambda: by_occurrence(current())  # noqa: E731
-    return Place(word=word, read=read, put=put, is_as=is_as, list_of=lambda key: current(), **more)
+    return Place(word=word, read=read, put=put, is_as=is_as, sort=sort, list_of=lambda key: current(), **more)
 
 
 def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:

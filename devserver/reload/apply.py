@@ -475,6 +475,7 @@ class Transaction:
         # The point of no return: what fails from here on is told, and nothing is taken back.
         self._undo.clear()
         keeps = [each.transfer.keep for each in candidates if each.transfer is not None]
+        keeps += [partial(hooks.keep, each.new.instance) for each in candidates if each.new is not None]
         for keep in (*keeps, *([self.build.keep] if self.build is not None else [])):
             try:
                 keep()

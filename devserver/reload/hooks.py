@@ -36,9 +36,11 @@ from devserver.loader.changes import (
     left_behind,
     outdated_by,
     recording,
+    refuse,
     source_of,
 )
 from devserver.loader.reads import DataReads
+from devserver.loader.refused import Attempt
 from devserver.mod import BaseMod
 from devserver.model.config import Manifest, PlaceOf
 from devserver.model.facts import ErrorFacts
@@ -59,7 +61,7 @@ _THREADS_END = 0.5
 
 def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     """Return an instance of a mod's class, with its path as name if the constructor takes one."""
-    changes = ProcessChanges()
+    changes = ProcessChanges(attempt=Attempt())
     try:
         takes_name = _takes_an_argument(mod_class)
         is_noted = _runs_own_code(mod_class)
@@ -67,10 +69,10 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
             instance = mod_class(mod_path) if takes_name else mod_class()
         adopt(instance, changes)
         return instance
-    except Exception:
-        changes.end()
-        raise
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
+    except BaseException as request:
+        refuse([changes])
+        if not isinstance(request, SystemExit | KeyboardInterrupt | GeneratorExit):
+            raise
         raise HookFailed(f"{mod_class.__name__}() asked the process to end ({request!r})") from request
 
 
@@ -235,7 +237,11 @@ async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
 
     Returns every failure; `generation.left_behind` has what is still there.
     """
-    failures = await _call(generation, generation.instance.shutdown, "shutdown()", limit)
+    hook = generation.instance.shutdown
+    if changes_of(generation.instance).attempt is not None:
+        # It was refused: what its end changes where it has put its own is no one else's change.
+        hook = _noted(generation.instance, hook)
+    failures = await _call(generation, hook, "shutdown()", limit)
     return failures + await discard(generation, limit)
 
 
@@ -247,7 +253,7 @@ async def discard(generation: Generation, limit: float) -> list[BaseException]:
         failures += await _call(generation, function, "on_close", limit)
     instance._closing.clear()
     await end_tasks(generation, limit)
-    changes_of(generation.instance).end()
+    refuse([changes_of(generation.instance)])
     seconds = min(limit, _THREADS_END)
     generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
     return failures
@@ -266,6 +272,11 @@ def take_back(instance: BaseMod) -> Callable[[], None]:
     changes = changes_of(instance)
     changes.detach()
     return changes.attach
+
+
+def keep(instance: BaseMod) -> None:
+    """Let what an instance has changed in modules of others stand, but for what it takes with it."""
+    changes_of(instance).attempt = None
 
 
 def give_way(instance: BaseMod, before: BaseMod) -> None:

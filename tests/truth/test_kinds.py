@@ -757,6 +757,24 @@ async def test_a_setting_of_the_process_goes_with_the_version(
             "if {n} == 1: helper.held.datefmt = 'x'",
             "helper.held.datefmt",
         ),
+        ("held = [3, 1, 2]", "if {n} == 1: helper.held.sort()", "helper.held"),
+        ("held = [3, 1, 2]", "if {n} == 1: helper.held.reverse(); helper.held[1:] = [4, 2]", "helper.held"),
+        (
+            "import collections\nheld = collections.deque('ab', 2)",
+            "if {n} == 1: helper.held.append('c')",
+            "helper.held",
+        ),
+        ("import asyncio\nheld = asyncio.Event()", "if {n} == 1: helper.held.set()", "helper.held.is_set()"),
+        (
+            "import xml.etree.ElementTree as ET\nheld = ET.fromstring('<a><b/><c/></a>')",
+            "if {n} == 1: helper.held[:] = helper.held[::-1]",
+            "[each.tag for each in helper.held]",
+        ),
+        (
+            "class Row:\n    a: int\nheld = Row",
+            "if {n} == 1: helper.held.__annotations__['b'] = str",
+            "helper.held.__annotations__",
+        ),
         ("from mods.helping import Switch\nheld = Switch()", "if {n} == 1: helper.held.turn_on()", "helper.held.on"),
         (
             "def held(a=0, *, b=0): return a, b",
@@ -998,6 +1016,40 @@ async def test_content_of_a_helper_that_lies_in_no_table(work: Workspace) -> Non
     failing = top.format(n=3, name="c") + "\n1 / 0"
     assert await probe.save(failing, answer=answer) == "rolled_back"
     assert await probe.ask() == ((1, 1, 1, 2, 1, [2], "2"), {"b": 2}, 2, 2, True)
+
+
+OF_THE_LIVING = """
+import collections
+class Client:
+    def __init__(self, url): self.url = url
+class App: pass
+app, client, ROWS, LAST, MENU, SEEN = App(), Client("v1"), [3, 1], collections.deque([1, 2], 2), {"a": [1]}, {1}
+def make(url):
+    global client
+    client = Client(url)
+"""
+
+
+@pytest.mark.parametrize("place", ["top", "start"])
+async def test_a_failed_save_leaves_nothing_in_a_helper(work: Workspace, place: str) -> None:
+    """Also what shows no registration, and only what others have not changed since: the running version works with
+    that. What the failed one changes back in its `shutdown()` is not what stood there before."""
+    probe, run = Probe(work), work.run
+    work.run = lambda home="thread": run("thread")  # type: ignore[method-assign]
+    fails = (
+        "h.client = h.Client('failed'); h.make('failed'); h.app.client = h.client; h.ROWS.sort(); h.ROWS.append({});"
+        " h.LAST.append([]); h.MENU['a'].clear(); del h.MENU['a']; h.MENU['b'] = []; h.SEEN.clear();"
+        " h.MENU = h.app; 1 / 0"
+    )
+    start = "self.shutdown = lambda: (setattr(h, 'client', None), h.MENU.clear() if type(h.MENU) is dict else 0)"
+    answer = "(h.client.url, vars(h.app), h.ROWS, list(h.LAST), h.MENU, h.SEEN)"
+    own = "from mods import helper as h\n"
+    await probe.start(own + "h.app.v = 1", answer=answer, start=start, helper=OF_THE_LIVING)
+    before = await probe.ask()
+    assert before == ("v1", {"v": 1}, [3, 1], [1, 2], {"a": [1]}, {1})
+    top, start = (own + fails, start) if place == "top" else (own, f"{start}; {fails}")
+    assert await probe.save(top, answer=answer, start=start) == "rolled_back"
+    assert await probe.ask() == before
 
 
 @pytest.mark.parametrize(
