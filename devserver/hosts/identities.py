@@ -241,6 +241,7 @@ class Identities:
                 await arriving.done.wait()
         await self._all_have_seen(leaving.revision)
         await self._own_queue_is_read()
+        leaving.outbox.arrived()
         unread: list[str] = []
         while letters := _together(leaving.outbox):
             onward = [Parcel(delivery_of(each), each.raw, {agent_id: leaving.epoch}, moved=True) for each in letters]
@@ -414,7 +415,7 @@ def _together(outbox: Outbox) -> list[Letter]:
     """Return the oldest letters of an outbox, as many as go in one message."""
     found: list[Letter] = []
     size = 0
-    for letter in outbox.pack()[:MOST_TOGETHER]:
+    for letter in outbox.waiting()[:MOST_TOGETHER]:
         size += letter.size
         if found and size > TOGETHER_BYTES:
             break

@@ -450,11 +450,13 @@ class Directory(AgentsElsewhere):
             away = tuple(each for each in receivers if each.host)
             receivers = [each for each in receivers if not each.host]
         letter = Letter.of(event, number)
-        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
-        to = tuple([each.agent_id for each in receivers[: MOST_NAMED + len(full)] if each.agent_id not in full])
+        got: list[str] = []
+        full: list[str] = []
+        for agent in receivers:
+            (got if agent.outbox.put(letter) else full).append(agent.agent_id)
         if away:
-            return FarDelivery(len(receivers) - len(full), full, to=to[:MOST_NAMED], away=away)
-        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
+            return FarDelivery(len(got), tuple(full), to=tuple(got[:MOST_NAMED]), away=away)
+        return Delivery(len(got), tuple(full), to=tuple(got[:MOST_NAMED]))
 
     def tell(self, event: Event) -> None:
         """Deliver an event for a sender that does not wait, wherever its receivers are."""

@@ -67,17 +67,19 @@ class Outbox:
         whether it comes before what waits for `arrived`.
         """
         with self._lock:
-            full = self._closed or (len(self._events) >= self.limit and not kept)
+            late = self._late
+            waiting = len(self._events) if late is None else len(self._events) + len(late)
+            full = self._closed or (waiting >= self.limit and not kept)
             if full or not self._account.hold(letter, self.size):
                 self.dropped += 1
                 return False
-            if self._late is not None and not first:
-                self._late.append(letter)
+            self.size += letter.size
+            if late is not None and not first:
+                late.append(letter)
                 return True
             if isinstance(self._events, tuple):
                 self._events = deque()
             self._events.append(letter)
-            self.size += letter.size
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
         return True
@@ -90,11 +92,15 @@ class Outbox:
     def arrived(self) -> None:
         """All letters of the other host are here."""
         with self._lock:
-            late, self._late = self._late or [], None
-            self._events = deque([*self._events, *late])
-            self.size += sum(each.size for each in late)
+            self._expect_no_more()
             waiter, self._waiter = (self._waiter, None) if self._events else (None, self._waiter)
         _wake(waiter)
+
+    def _expect_no_more(self) -> None:
+        """Put what came too early where it belongs. Needs the lock."""
+        if self._late:
+            self._events = deque([*self._events, *self._late])
+        self._late = None
 
     def attach(self) -> int:
         """Become the consumer; get the number to wait with. The former one is released at once."""
@@ -135,7 +141,7 @@ class Outbox:
         with self._lock:
             taken = list(self._events)
             self._events = ()
-            self.size = 0
+            self.size = sum(each.size for each in self._late or ())
         for each in taken:
             self._let_go(each)
         return taken
@@ -161,16 +167,22 @@ class Outbox:
             self.read(letter.number)
 
     def close(self) -> None:
-        """Refuse new events, and release the waiting consumer."""
+        """Refuse new events, and release the waiting consumer. Nothing is expected any more."""
         with self._lock:
             self._closed = True
+            self._expect_no_more()
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
 
-    def pack(self) -> list[Letter]:
-        """Return the waiting events: all that another process needs to continue this queue."""
+    def waiting(self) -> list[Letter]:
+        """Return the events that can be taken now; they stay."""
         with self._lock:
             return list(self._events)
+
+    def pack(self) -> list[Letter]:
+        """Return all that another process needs to continue this queue: also what came too early."""
+        with self._lock:
+            return [*self._events, *(self._late or ())]
 
     def unpack(self, letters: Iterable[Letter]) -> None:
         """Take the events that waited in an earlier process; they come before all others."""
@@ -179,7 +191,7 @@ class Outbox:
             for each in before:
                 self._account.hold_again(each)
             self._events = deque([*before, *self._events])
-            self.size = sum(each.size for each in self._events)
+            self.size += sum(each.size for each in before)
 
     def news(self, consumer: int) -> asyncio.Future[None] | None:
         """Give a future of the running loop that is done once `consumer` should look again; None: look now."""

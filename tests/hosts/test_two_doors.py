@@ -294,7 +294,7 @@ async def test_an_agent_that_changes_its_door_finds_its_backlog_in_order(togethe
         assert agent is not None and agent.host == ""
         # It reads a little, and leaves the rest.
         await agent.outbox.ready(agent.outbox.attach(), 0.02)
-        for letter in agent.outbox.pack()[:3]:
+        for letter in agent.outbox.waiting()[:3]:
             got.append(letter.to_dict()["payload"]["n"])
             agent.outbox.handed_over(letter)
     await sending

@@ -204,3 +204,33 @@ def test_a_hoarder_keeps_nobody_else_out():
     assert [hoarder.put(event(n)) for n in range(4)] == [True, True, True, False]
     assert [other.put(event(n)) for n in range(3)] == [True, True, False]
     assert account.refused == 2
+
+
+def test_what_comes_too_early_counts_for_the_bounds_and_comes_after_what_is_expected():
+    """The letters of the host before are first, however late they are."""
+    account = Account(replace(OUTBOXES, each=4 * event().size, most=10**6, fair=0))
+    outbox = Outbox(3, account)
+    outbox.expect()
+    assert [outbox.put(event(number)) for number in (3, 4)] == [True, True]
+    assert outbox.put(event(1), kept=True, first=True)
+    assert not outbox.put(event(5))
+    assert outbox.put(event(2), kept=True, first=True)
+    assert not outbox.put(event(6), kept=True, first=True)
+    assert (outbox.size, account.used) == (4 * event().size, 4 * event().size)
+    assert ids(outbox.pack()) == ["1", "2", "3", "4"]
+    assert ids(outbox.take_nowait()) == ["1", "2"]
+    assert (outbox.size, account.used) == (2 * event().size, 2 * event().size)
+    outbox.arrived()
+    assert ids(outbox.take_nowait()) == ["3", "4"]
+    assert (outbox.size, account.used) == (0, 0)
+
+
+def test_what_came_too_early_goes_with_its_agent():
+    """Its bytes counted without end."""
+    account = Account(OUTBOXES)
+    outbox = Outbox(3, account)
+    outbox.expect()
+    assert outbox.put(event(1))
+    outbox.close()
+    assert ids(outbox.take_nowait()) == ["1"]
+    assert account.used == 0
