@@ -31,6 +31,9 @@ from devserver.model.logs import logger
 MOST_WAITING = 10_000
 """Events that wait to be read; new ones replace the oldest, and `lost` counts these."""
 
+MOST_BYTES = 1024 * 1024
+"""The most bytes of a message to a server: it ends a WebSocket that brings more, with all that is on its way."""
+
 POLL_SECONDS = 40.0
 """Seconds for an answer to a long poll; the server answers after 20."""
 
@@ -48,7 +51,11 @@ class _Lost(Exception):
 
 
 class NoWebSocket(Exception):
-    """No WebSocket to the server is possible."""
+    """No WebSocket to the server is possible; `lasts` unless for a reason that passes."""
+
+    def __init__(self, *, lasts: bool = True) -> None:
+        super().__init__()
+        self.lasts = lasts
 
 
 class Agent:
@@ -257,8 +264,12 @@ def _refusal(answer: Mapping[str, Any], message: str) -> Exception:
     return ConnectionError(message) if code in _PASSING else AgentError(code, message)
 
 
-_PASSING = frozenset({"stopping", "restarted"})
-"""Why a server that ends, or begins again, refuses for a moment."""
+_PASSING = frozenset({"stopping", "restarted", "too_many_connections", "no_room"})
+"""Why a server that ends, begins again, or has much to do, refuses for a moment."""
+
+
+def _too_large(text: str) -> str:
+    return f"a message has at most {MOST_BYTES} bytes over a WebSocket, and this one has {len(text)}"
 
 
 class WebSocketLine:
@@ -278,16 +289,19 @@ class WebSocketLine:
 
     @classmethod
     async def open(cls, url: str, joining: Mapping[str, Any]) -> WebSocketLine:
-        from websockets.asyncio.client import connect
+        from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]  # documented
         from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+        hello = json.dumps({"type": "register", **joining})
+        if len(hello) > MOST_BYTES:
+            raise AgentError("bad_metadata", _too_large(hello))
         address = f"{url.replace('http', 'ws', 1)}/ws"
         try:
             socket = await connect(address, proxy=None, max_size=None)
         except InvalidHandshake as error:
-            raise NoWebSocket from error
+            raise NoWebSocket(lasts=process_exception(error) is not None) from error
         try:
-            await socket.send(json.dumps({"type": "register", **joining}))
+            await socket.send(hello)
             answer = json.loads(await socket.recv())
         except ConnectionClosed as error:
             raise ConnectionError(str(error)) from error
@@ -341,9 +355,13 @@ class WebSocketLine:
 
         self._number += 1
         number = self._number
+        # In this order: of a message that it cannot read a server finds the id at its beginning.
+        text = json.dumps({"type": "send", "id": number, "event": dict(event)})
+        if len(text) > MOST_BYTES:
+            return {"success": False, "message": _too_large(text), "data": {"code": "body_too_large"}}
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            await self._socket.send(json.dumps({"type": "send", "id": number, "event": dict(event)}))
+            await self._socket.send(text)
             found: Mapping[str, Any] = await answer
             return found
         except ConnectionClosed as error:

@@ -9,6 +9,7 @@ polls as before.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -19,8 +20,11 @@ from devserver.model.logs import logger
 OPEN_SECONDS = 10.0
 """Seconds for a WebSocket to open and to register."""
 
+AGAIN_SECONDS = 60.0
+"""Seconds after which a server that has no WebSocket is asked again: another one may run there."""
+
 _POLLS = "_oa_dev_polls"
-"""Set on a connector that polls for the rest of its life."""
+"""The time of the loop until which a connector polls, set on it."""
 
 _log = logger(__name__)
 
@@ -62,13 +66,15 @@ def _pushed(poll: Poll) -> Poll:
     """Replace `poll_messages`: it returns when the connection ends, and is then called again."""
 
     async def poll_messages(connector: Any) -> list[Any]:
-        if not connector.is_connected or getattr(connector, _POLLS, False):
+        now = asyncio.get_running_loop().time()
+        if not connector.is_connected or now < getattr(connector, _POLLS, 0.0):
             return await poll(connector)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 line = await WebSocketLine.open(connector.base_url.removesuffix("/api"), _joining(connector))
-        except NoWebSocket:
-            setattr(connector, _POLLS, True)
+        except NoWebSocket as refused:
+            if refused.lasts:
+                setattr(connector, _POLLS, now + AGAIN_SECONDS)
             return await poll(connector)
         except (OSError, AgentError):
             # The server is away, or no longer knows the agent: a poll reports that as before.
@@ -79,7 +85,8 @@ def _pushed(poll: Poll) -> Poll:
         except AgentError as ended:
             # Another connection of the same agent took over: two competing ones would receive half
             # each.
-            setattr(connector, _POLLS, ended.code == "superseded")
+            if ended.code == "superseded":
+                setattr(connector, _POLLS, math.inf)
         except OSError as error:
             _log.info("connection lost, trying again", agent=connector.agent_id, error=str(error))
         return []

@@ -22,6 +22,7 @@ from processes import PATIENCE, Running, oa_dev, write
 from devserver import Agent, AgentError
 from devserver.agent import NoWebSocket, WebSocketLine, _refusal
 from devserver.server.runfile import write_run_file
+from devserver.transports.http.gate import MOST_BODY
 
 ECHO = """\
 from devserver import BaseMod, EventResponse, mod_event_handler
@@ -67,6 +68,18 @@ async def test_an_agent_sends_and_gets_answers(server: Running, way: str) -> Non
         bad = await me.send("nonsense")
         assert not bad.success
         assert "event name" in bad.message
+        # What the network cannot read is refused at once, too: this waited for its time limit.
+        line, deep = me._line, {}
+        for _ in range(70):
+            deep = {"deeper": deep}
+        for unreadable in (float("nan"), "\ud800", {1: "one", "1": "one"}, deep):
+            bad = await me.send("echo.say", {"text": unreadable})
+            assert (bad.success, bad.message.startswith("the body ")) == (False, True), bad
+        if way == "websocket":
+            bad = await me.send("echo.say", {"text": "x" * MOST_BODY})
+            assert (bad.data, "1048576 bytes" in bad.message) == ({"code": "body_too_large"}, True)
+        assert (await me.send("echo.say", {"text": "hello"})).success
+        assert me._line is line
 
 
 async def test_agents_receive_what_is_for_them_in_order(server: Running, way: str) -> None:
@@ -147,6 +160,13 @@ async def test_a_taken_id_is_refused_at_once(server: Running, way: str) -> None:
             async with Agent("ana", server.url):
                 pytest.fail("it joined")
     assert caught.value.code == "agent_id_taken"
+
+
+async def test_a_description_over_the_bound_is_refused_at_once() -> None:
+    """A server would end the connection, again and again."""
+    with pytest.raises(AgentError, match="at most 1048576 bytes"):
+        async with Agent("ana", "http://127.0.0.1:9", metadata={"about": "x" * MOST_BODY}):
+            pytest.fail("it joined")
 
 
 async def test_where_no_network_answers_is_said_after_the_patience() -> None:
@@ -231,9 +251,9 @@ class Lines(Agent):
 async def test_an_agent_comes_back_after_a_server_that_ends_and_hears_on_after_an_event_that_cannot_be_read() -> None:
     """A refusal for a moment ends no stay, nor does one event."""
     good = {"event_name": "note.take", "source_id": "ben", "payload": {}}
-    passing = _refusal({"code": "stopping"}, "try again when it is back")
+    passing = [_refusal({"code": each}, "try again when it is back") for each in ("stopping", "no_room")]
     async with asyncio.timeout(PATIENCE):
-        me = Lines(passing, [{**good, "event_id": "1"}, {**good, "payload": None}, {**good, "event_id": "2"}])
+        me = Lines(*passing, [{**good, "event_id": "1"}, {**good, "payload": None}, {**good, "event_id": "2"}])
         await me.__aenter__()
         assert [(await anext(me)).event_id for _ in range(2)] == ["1", "2"]
         await me._end(leave=False)

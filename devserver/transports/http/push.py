@@ -12,6 +12,7 @@ the agent was unregistered, 4001 a newer connection took over, 4002 the client d
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ REST_SECONDS = 0.01
 MOST_AT_ONCE = 64
 """The most events that are pushed in one turn of the loop."""
 LEFT, SUPERSEDED = 4000, 4001
+_BEGINNING = re.compile(rb'\{"type": ?"send", ?"id": ?([0-9]{1,15}),')
 
 _log = logger("devserver.api")
 
@@ -140,7 +142,7 @@ class Session:
                 self._deal_with(message, self._agent, raw)
             self._bad = 0 if self._agent is not None else self._bad
         except Malformed as problem:
-            self._complain(message, problem.code, str(problem))
+            self._complain(message or _beginning(raw), problem.code, str(problem))
             self._misbehaved()
 
     def _deal_with(self, message: Mapping[str, Any], agent: Agent, raw: bytes) -> None:
@@ -330,6 +332,12 @@ class Session:
             if self._socket.was_cut_off:
                 name = self._agent.agent_id
                 _log.warning("%r was cut off: slow_consumer, it did not read what was sent to it", name)
+
+
+def _beginning(raw: bytes) -> Mapping[str, Any]:
+    """Return the id of a message that cannot be read, if it stands where our client writes it: it waits for that."""
+    found = _BEGINNING.match(raw)
+    return {"id": int(found[1])} if found is not None else {}
 
 
 def _error(key: Any, code: str, sentence: str) -> bytes:
