@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import reprlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +38,9 @@ _SOON = 0.05
 then; and events in between find in the processor's caches what events before them have left."""
 MOST_EXAMPLES = 20
 MOST_PATHS = 200
+MOST_PATH = 500
+"""The most characters of a path."""
+_MOST_SHOWN = 200
 TOLD_EVERY = 100
 """The number of events after which the sums are told, at most once a second."""
 
@@ -121,8 +125,9 @@ class Difference:
     event_name: str
     path: str
     count: int = 0
-    examples: list[tuple[str, Any, Any]] = field(default_factory=list)
-    """The ids of events, each with the values of the mod and of the shadow."""
+    examples: list[tuple[str, str, str]] = field(default_factory=list)
+    """The ids of events, each with the values of the mod and of the shadow as people read them: whole ones may be
+    megabytes each."""
 
 
 class Shadow:
@@ -155,13 +160,13 @@ class Shadow:
         found = compare(before, _done(answer, run.sent, error), skip, most=MOST_EXAMPLES)
         self.same += not found
         for each in found:
-            key = (seen.event.event_name, each.pattern)
+            key = (seen.event.event_name, each.pattern[:MOST_PATH])
             if key not in self.differences and len(self.differences) >= MOST_PATHS:
                 continue
             known = self.differences.setdefault(key, Difference(*key))
             known.count += 1
             if len(known.examples) < MOST_EXAMPLES:
-                known.examples.append((seen.event.event_id, each.before, each.after))
+                known.examples.append((seen.event.event_id, _plain(each.before), _plain(each.after)))
 
     def row(self, main: str) -> dict[str, Any]:
         """Describe the shadow as plain values."""
@@ -185,9 +190,9 @@ class Shadow:
                     "path": each.path,
                     "count": each.count,
                     "event_id": each.examples[0][0],
-                    "before": _plain(each.examples[0][1]),
-                    "after": _plain(each.examples[0][2]),
-                    "examples": [[number, _plain(one), _plain(two)] for number, one, two in each.examples],
+                    "before": each.examples[0][1],
+                    "after": each.examples[0][2],
+                    "examples": [list(example) for example in each.examples],
                 }
                 for each in ordered
             ],
@@ -362,6 +367,16 @@ def _named(destination: str | None) -> str | None:
 
 
 def _plain(value: Any) -> str:
-    """Return a value as people read it, cut."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+    """Return a value as people read it, cut; a large one is not written whole for that."""
+    try:
+        text = _short.repr(value)
+    except Exception as error:
+        # The value may be of a mod's own class, or an integer of 5,000 digits.
+        text = f"<{type(value).__name__}: {type(error).__name__}>"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+
+
+_short = reprlib.Repr()
+_short.maxlevel = 4
+_short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = _short.maxfrozenset = _short.maxdeque = 20
+_short.maxstring = _short.maxlong = _short.maxother = _MOST_SHOWN + 1

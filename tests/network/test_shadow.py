@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from workspaces import Workspace, until, without_mods
 
-from devserver.model.event import Event
+from devserver.model.event import Event, EventResponse
 from devserver.model.facts import Compared
 from devserver.model.principal import Kind, Principal
 from devserver.model.split import Rule
-from devserver.network.shadow import MOST_WAITING
+from devserver.network.shadow import MOST_PATH, MOST_WAITING, Seen, Shadow, _Run
 
 HEAD = "import time, uuid"
 
@@ -193,3 +193,26 @@ async def test_a_shadow_that_gets_agents_begins_again_with_the_mods_state(work: 
     assert work.instance("wiki@next").state is work.instance("wiki").state
     assert not work.instance("wiki@next").network.is_shadow
     assert work.net.compare_mod("wiki") == []
+
+
+class Unshown:
+    """A value that cannot be written."""
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+async def test_what_is_kept_of_a_difference_is_what_people_read(work: Workspace) -> None:
+    """Not its values, which may be megabytes each, nor a key of that length."""
+    shadow = Shadow(work.net.engine.registry.find("wiki@next"), 1)
+    event = Event(event_name="wiki.page.make", event_id="one")
+    large = {"text": ["x" * 10**6] * 100, "k" * 10**6: 1, "odd": Unshown(), "few": {"a": 1}}
+    seen = Seen(event=event, payload={}, answer=EventResponse(True, "", large), sent=(), error="", took=0.0, at=0.0)
+    shadow.note(seen, _Run(seen), EventResponse(True, "", {"few": {"a": 2}, "text": 5, "odd": 6}), "", 0.0)
+    assert len(shadow.differences) == 4
+    for (_, path), known in shadow.differences.items():
+        assert len(path) <= MOST_PATH
+        assert all(len(each) <= 200 for each in known.examples[0])
+    shown = {each["path"]: (each["before"], each["after"]) for each in shadow.row("wiki v1")["differences"]}
+    assert shown["data.few.a"] == ("1", "2")
+    assert shown["data.text"][0].startswith("['xxx")
