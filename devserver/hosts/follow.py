@@ -51,6 +51,8 @@ class Followed:
         self._subject = f"$KV.{names.bucket(kind)}.>"
         self._seen: dict[Key, int] = {}
         """The revision of the last message of each key, those that say that it is gone included."""
+        self._ahead = 0
+        """The highest revision that was read: one before it may still be to be seen."""
         self._listening: Listening | None = None
         self._looking = Work()
         self._moved = asyncio.Event()
@@ -155,7 +157,12 @@ class Followed:
             await asyncio.sleep(pause)
         if value is not None:
             self._take(value)
-            self._advance(value.revision)
+            self._ahead = max(self._ahead, value.revision)
+            # It may be a later one than was told of: the hints of those between are here, and still to be heard.
+            if self._listening is not None and not self._listening.waiting:
+                self._advance(self._ahead)
+            elif value.revision == before + 1:
+                self._advance(value.revision)
 
     async def _came_back(self, seconds: float) -> None:
         """Read all again: what was written meanwhile, no message has told."""

@@ -192,6 +192,9 @@ class Identities:
 
     def _arrived(self, agent_id: str, arriving: _Arriving) -> None:
         arriving.outbox.arrived()
+        agent = self._directory.agent(agent_id)
+        if arriving.outbox.closed and (agent is None or agent.outbox is not arriving.outbox):
+            arriving.outbox.take_nowait()  # no agent reads these letters any more
         arriving.done.set()
         self._arriving.pop((agent_id, arriving.epoch), None)
 

@@ -105,6 +105,11 @@ class Listening:
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have come that are not heard yet."""
+        return self._subscription.pending_msgs
+
     async def end(self) -> None:
         """Hear nothing more. Never raises: without a connection there is nothing to end."""
         try:

@@ -166,6 +166,27 @@ async def test_a_bucket_is_followed_over_a_crash_of_the_engine(rig: Rig) -> None
     await rows.end()
 
 
+async def test_a_revision_was_seen_once_all_before_it_were(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is read late is read as of a later revision than was told of; another key lies between."""
+    author, host = await rig.make_all(), await rig.link()
+    rows, written = Followed(host, rig.names, HOSTS), Followed(author, rig.names, HOSTS)
+    await rows.begin()
+    read, may = host.last_value, asyncio.Event()
+
+    async def held(stream: str, subject: str) -> Message | None:
+        await may.wait()
+        return await read(stream, subject)
+
+    monkeypatch.setattr(host, "last_value", held)
+    seen: dict[str, int] = {}
+    rows.on_change.append(lambda key, before, after: seen.setdefault(key[0], rows.revision))
+    revisions = [await written.put((key,), {"run": run}) for key, run in (("one", "a"), ("two", "b"), ("one", "c"))]
+    may.set()
+    await asyncio.wait_for(_until(lambda: rows.revision == revisions[2]), PATIENCE)
+    assert seen["two"] < revisions[1]
+    await rows.end()
+
+
 async def test_a_host_is_there_while_it_is_heard(rig: Rig) -> None:
     """It comes with its first heartbeat, goes at once when it leaves; another process of its name is told of."""
     clock = [0.0]

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from engines import Proxy, Together, until
@@ -268,6 +269,23 @@ async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> No
     await here.unregister_agent("ana")
     await until(lambda: there.directory.agent("ana") is None)
     assert (await there.register_agent("ana")).secret != won[0].secret
+
+
+async def test_letters_of_an_agent_that_left_before_it_had_arrived_are_kept_for_none(together: Together) -> None:
+    """It leaves while what waited at its door before is still on its way; what came meanwhile goes with it."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    together.hosts["laptop"].queues.say_end = AsyncMock()  # type: ignore[method-assign]
+    secret = (await laptop.register_agent("bob")).secret
+    await until(lambda: gpu.directory.agent("bob") is not None)
+    bob = (await gpu.register_agent("bob", secret=secret)).agent
+    gpu.directory.tell(event("chat.note", "ana", destination_id="agent:bob"))
+    gpu.directory.unregister("bob")
+    arrived = {"mark": "end", "agent": "bob", "epoch": bob.epoch}
+    together.hosts["gpu-1"].identities._marked(arrived)
+    outboxes = next(each for each in gpu.directory.accounts.rows() if each["name"] == "outboxes")
+    assert outboxes["bytes"] == 0
 
 
 @pytest.mark.parametrize("moves", [20, pytest.param(50, marks=pytest.mark.slow)])
