@@ -34,49 +34,9 @@ from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals
 from devserver.loader.refused import Attempt, Others, take_back
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
-from devserver.loader.tables import ORDER, differences, is_same_table, key_of, order_differs, same, same_parts
+from devserver.loader.tables import ORDER, Change, differences, is_same_table, order_differs, same, same_parts
 
 Undo = Callable[[], None]
-
-
-@dataclass(slots=True)
-class Change:
-    """A change: its place, and the value before."""
-
-    place: Place
-    key: Any
-    before: Any
-    after: Any
-    once_empty: bool = False
-    """Whether it is a table that others register in too: it is removed when it is empty."""
-
-    @property
-    def name(self) -> Any:
-        """Its name in code: a variable, an attribute, a logger."""
-        return self.key[0] if type(self.key) is tuple and not self.place.is_shared else self.key
-
-    @property
-    def module(self) -> str:
-        """The module of mods that it is in; "" for others."""
-        which = self.place.which
-        return str(which[0]) if self.place.is_of_mods and isinstance(which, tuple) else ""
-
-    @property
-    def library(self) -> str:
-        """The library that it is in; "" for a setting of the process that few mods change."""
-        which = self.place.which
-        name = str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
-        return name or _LIBRARIES.get(self.place.word, "")
-
-    def is_at(self, other: Change) -> bool:
-        """Return whether another change is one of the same entry."""
-        return (self.place.word, self.place.which) == (other.place.word, other.place.which) and (
-            key_of(self.key) == key_of(other.key)
-        )
-
-
-_LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setting": "logging"}
-"""The library of settings of the process that most mods change, so that they explain no others."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -340,6 +300,8 @@ class _Recording:
         self._running: list[tuple[ProcessChanges, Source | None] | None] = []
         self._names: list[frozenset[str]] = []
         self._walked: set[int] = set()
+        self._is_moved = False
+        """Whether a table of a module of mods has changed since it was looked through."""
         self._imported: list[tuple[int, int]] = []
         """The number of modules at the last look for those that each names, and of modules of mods
         that had run here."""
@@ -355,6 +317,14 @@ class _Recording:
         self.over = True
         self._tables.clear()
         self._others.close()
+
+    def again(self) -> None:
+        """Go on with the photograph after other code ran; what that has changed may lead to more."""
+        self.over = False
+        self._turn()
+        if self._is_moved:
+            self._walked.clear()
+        self._is_moved = False
 
     @property
     def owner(self) -> ProcessChanges | None:
@@ -424,6 +394,7 @@ class _Recording:
                     # First, so that it is taken back last.
                     found.append(Change(place, ORDER, tuple(before), tuple(after)))
                 found += [Change(place, *each) for each in differences(before, after)]
+        self._is_moved = self._is_moved or any(each.place.is_of_mods for each in found)
         if found and self._running and self._running[-1] is not None:
             self._note(found, *self._running[-1])
         self._calls = (activity.begun, activity.ended)
@@ -531,16 +502,27 @@ def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
         with outer.running(owner, source):
             yield
         return
-    with signals_from_anywhere():
-        here = _Recording()
-        token, pause = _current.set(here), unnoted.set(lambda: here.running(None))
-        try:
+    here = _Recording()
+    try:
+        with _photographed(here, owner, source):
+            yield
+    finally:
+        here.end()
+
+
+@contextlib.contextmanager
+def _photographed(here: _Recording, owner: ProcessChanges, source: Source | None) -> Iterator[None]:
+    token, pause = _current.set(here), unnoted.set(lambda: here.running(None))
+    try:
+        with signals_from_anywhere():
+            if here.over:
+                here.again()
             with here.running(owner, source):
                 yield
-        finally:
-            here.end()
-            unnoted.reset(pause)
-            _current.reset(token)
+    finally:
+        here.over = True
+        unnoted.reset(pause)
+        _current.reset(token)
 
 
 def source_of(name: str) -> Source | None:
@@ -590,13 +572,18 @@ class Stepwise:
         steps = self.awaited.__await__()
         value: Any = None
         error: BaseException | None = None
-        while True:
-            with recording(self._owner, self._source):
+        # One photograph for all: to look through a helper of many objects takes longer than most steps.
+        here = _Recording()
+        try:
+            while True:
+                with _photographed(here, self._owner, self._source):
+                    try:
+                        waits_for = steps.send(value) if error is None else steps.throw(error)
+                    except StopIteration as stop:
+                        return stop.value
                 try:
-                    waits_for = steps.send(value) if error is None else steps.throw(error)
-                except StopIteration as stop:
-                    return stop.value
-            try:
-                value, error = (yield waits_for), None
-            except BaseException as thrown:
-                value, error = None, thrown
+                    value, error = (yield waits_for), None
+                except BaseException as thrown:
+                    value, error = None, thrown
+        finally:
+            here.end()

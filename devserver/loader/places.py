@@ -126,7 +126,11 @@ def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Plac
         else:
             target[key] = value
 
-    return Place(word=word, read=lambda: dict(target), put=put, **more)
+    def is_as(table: Table) -> bool:
+        same = len(target) == len(table) and all(map(is_, target.values(), table.values()))
+        return same and all(map(is_, target, table))
+
+    return Place(word=word, read=lambda: dict(target), put=put, is_as=is_as, **more)
 
 
 def slot_place(word: str, thing: Any, **more: Any) -> Place:
@@ -189,6 +193,25 @@ def _stack_size() -> int:
     size = threading.stack_size()
     threading.stack_size(size)
     return size
+
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF) if hasattr(signal, "setitimer") else ()
+_stopped: dict[int, tuple[float, float]] = {}
+"""Timers that were stopped, as they were."""
+
+
+def _timer(which: int) -> tuple[bool, float]:
+    """Return whether a timer runs, and its interval: the rest of its time is always another one."""
+    left, interval = signal.getitimer(which)
+    return left > 0, interval
+
+
+def _set_timer(which: int, now: Any, value: tuple[bool, float]) -> None:
+    runs, interval = value
+    if runs:
+        signal.setitimer(which, *_stopped.pop(which, (interval, interval)))
+    else:
+        _stopped[which] = signal.setitimer(which, 0)
 
 
 def _working_directory() -> str:
@@ -432,6 +455,8 @@ PLACES = (
         put=lambda key, now, value: None if value is MISSING else (_SETTINGS[key][1](value), None)[1],
     ),
     Place(word="signal handler", read=_signal_handlers, put=_write_signal),
+    # After their handlers, so that they are stopped before these are gone: no handler means the end.
+    Place(word="timer of signals", read=lambda: {each: _timer(each) for each in _TIMERS}, put=_set_timer),
     Place(word="exit callback", read=_exit_callbacks, put=_write_exit_callback, is_late=True),
     Place(
         word="log handler",

@@ -1,13 +1,54 @@
-"""Tables of places compared, and put together, without running code of what is in them."""
+"""Changes of places: their tables compared, and put together, without running code of what is in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from operator import is_
 from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.places import MISSING, Place, Table
+
+
+@dataclass(slots=True)
+class Change:
+    """A change: its place, and the value before."""
+
+    place: Place
+    key: Any
+    before: Any
+    after: Any
+    once_empty: bool = False
+    """Whether it is a table that others register in too: it is removed when it is empty."""
+
+    @property
+    def name(self) -> Any:
+        """Its name in code: a variable, an attribute, a logger."""
+        return self.key[0] if type(self.key) is tuple and not self.place.is_shared else self.key
+
+    @property
+    def module(self) -> str:
+        """The module of mods that it is in; "" for others."""
+        which = self.place.which
+        return str(which[0]) if self.place.is_of_mods and isinstance(which, tuple) else ""
+
+    @property
+    def library(self) -> str:
+        """The library that it is in; "" for a setting of the process that few mods change."""
+        which = self.place.which
+        name = str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
+        return name or _LIBRARIES.get(self.place.word, "")
+
+    def is_at(self, other: Change) -> bool:
+        """Return whether another change is one of the same entry."""
+        return (self.place.word, self.place.which) == (other.place.word, other.place.which) and (
+            key_of(self.key) == key_of(other.key)
+        )
+
+
+_LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setting": "logging"}
+"""The library of settings of the process that most mods change, so that they explain no others."""
 
 
 def same_parts(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

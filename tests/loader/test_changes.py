@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from devserver.live.generation import Activity
-from devserver.loader.changes import ProcessChanges, Stepwise, changes_of, outdated_by, recording, source_of
+from devserver.loader.changes import ProcessChanges, Stepwise, _Recording, changes_of, outdated_by, recording, source_of
 from devserver.mod import BaseMod
 from devserver.reload import hooks
 from tests.loader.conftest import Workshop
@@ -124,9 +124,11 @@ async def test_what_a_library_does_when_it_is_first_imported_is_the_librarys(
     del os.environ["TRUTH_LIB"], sys.modules["truthlib"]
 
 
-async def test_what_others_do_between_the_steps_of_an_async_hook_is_theirs() -> None:
-    """Only what runs within a step of the hook itself is noted."""
-    changes = ProcessChanges()
+async def test_what_others_do_between_the_steps_of_an_async_hook_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what runs within a step of the hook itself is noted, by one photograph that is kept current."""
+    changes, photographs = ProcessChanges(), []
+    begin = _Recording.__init__
+    monkeypatch.setattr(_Recording, "__init__", lambda self: (photographs.append(self), begin(self))[1])
 
     class Pause:
         def __await__(self) -> Any:
@@ -143,7 +145,7 @@ async def test_what_others_do_between_the_steps_of_an_async_hook_is_theirs() -> 
     os.environ["TRUTH_THEIRS"] = "1"
     with pytest.raises(StopIteration) as stop:
         next(steps)
-    assert stop.value.value == 5
+    assert stop.value.value == 5 and len(photographs) == 1
     changes.end()
     assert {name for name in os.environ if name.startswith("TRUTH_")} == {"TRUTH_THEIRS"}
     del os.environ["TRUTH_THEIRS"]

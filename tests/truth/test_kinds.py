@@ -696,6 +696,11 @@ async def test_who_registered_last_is_who_would_in_a_fresh_start(
         ("import os\nos.chdir('/')", "__import__('os').getcwd() == '/'", False),
         # Asking for it resets it.
         ("import threading\nthreading.stack_size(524288)", "__import__('threading').stack_size()", 0),
+        (
+            "import signal\nsignal.signal(signal.SIGALRM, int)\nsignal.setitimer(signal.ITIMER_REAL, 90, 90)",
+            "__import__('signal').getitimer(0)",
+            (0.0, 0.0),
+        ),
         ("import csv\ncsv.field_size_limit(1000)", "__import__('csv').field_size_limit()", 131072),
         (
             "import csv\ncsv.register_dialect('bars', delimiter='|')",
@@ -1016,6 +1021,19 @@ async def test_content_of_a_helper_that_lies_in_no_table(work: Workspace) -> Non
     failing = top.format(n=3, name="c") + "\n1 / 0"
     assert await probe.save(failing, answer=answer) == "rolled_back"
     assert await probe.ask() == ((1, 1, 1, 2, 1, [2], "2"), {"b": 2}, 2, 2, True)
+
+
+async def test_tables_that_appear_between_the_steps_of_initialize(probe: Probe) -> None:
+    """A helper is looked through again where one of its tables has changed since the step before."""
+    top = (
+        "from mods import helper as h\nasync def go():\n    import asyncio\n    h.TABLES.append({{}})\n"
+        "    await asyncio.sleep(0)\n    h.TABLES[-1]['k{n}'] = go\n"
+    )
+    answer = "[*map(list, h.TABLES)]"
+    await probe.start(top.format(n=1), start="return go()", answer=answer, helper="TABLES = []")
+    assert await probe.ask() == [["k1"]]
+    await probe.save(top.format(n=2), start="return go()", answer=answer)
+    assert await probe.ask() == [[], ["k2"]]
 
 
 OF_THE_LIVING = """
