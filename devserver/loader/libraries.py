@@ -190,14 +190,17 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
     for _ in range(_DEPTH):
         below: list[Any] = []
         for thing in level:
-            kind = type(thing)
-            if id(kind) in _ATOMS or id(thing) in seen or len(seen) > _MOST_OBJECTS:
+            kind, which = type(thing), id(thing)
+            if id(kind) in _ATOMS or which in seen or len(seen) > _MOST_OBJECTS:
                 continue
-            seen.add(id(thing))
-            if id(thing) in theirs:
+            seen.add(which)
+            if which in theirs:
                 pass
             elif id(kind) in _TABLES:
                 yield from container_places(name, thing, "registration", is_of_mods=True)
+                # An iterator is no table.
+                below += inside(thing, name)
+                continue
             elif kind is not tuple and kind is not CellType:
                 yield from _derived_places(thing, name)
                 yield from _own_places(thing, name)

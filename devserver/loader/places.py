@@ -39,7 +39,8 @@ MISSING = object()
 _PATIENCE = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: that takes three times as long, and thousands are made beside a helper of many objects.
+@dataclass(slots=True, kw_only=True, eq=False)
 class Place:
     """One place. `word` is for people; `which` tells apart places of one word.
 

@@ -194,9 +194,13 @@ def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
     """Return a hook that notes its changes of the process; of an async one step by step."""
     changes, source = changes_of(instance), source_of(_written_in(type(instance)))
 
+    # Calling an async function runs nothing of it.
+    function = hook.__func__ if type(hook) is MethodType else hook
+    is_async = type(function) is FunctionType and bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+
     @functools.wraps(hook)
     def noted() -> Any:
-        with recording(changes, source):
+        with nullcontext() if is_async else recording(changes, source):
             answer = hook()
         return Stepwise(answer, changes, source) if inspect.isawaitable(answer) else answer
 
