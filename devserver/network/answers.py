@@ -107,11 +107,11 @@ class Answers:
                     waited = ((i, p) for i, p in gone.answers.items() if isinstance(p, Pending) and p is not _MAKING)
                     self._left |= {(name, event_id): pending for event_id, pending in waited}
 
-    def given(self, sender: str | None, event_id: str) -> EventResponse | None:
-        """Return the answer that an event has had, if it is known."""
+    def given(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
+        """Return the answer that an event has had, or that it is being made; None for a new event."""
         given = self._given.get(sender)
         known = None if given is None else given.answers.get(event_id)
-        return None if known is None or isinstance(known, Pending) else _read(known)
+        return known if known is None or isinstance(known, Pending) else _read(known)
 
     def give(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
         """Remember the answer to an event without waiting callers; return its data as `end` does."""

@@ -29,7 +29,7 @@ from devserver.model.names import module_of
 from devserver.model.split import MAIN, StateMode, main_of
 from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
-from devserver.network.answers import Answers
+from devserver.network.answers import Answers, Pending
 from devserver.network.others import UNKNOWN, Others, served
 from devserver.network.recorder import Recorder
 from devserver.network.shadow import BATCH, Shadows
@@ -109,7 +109,8 @@ class Dispatcher:
             way = self.begin(event)
             answer = self.delivered(event, self.directory.deliver(event, way.number), way)
             way.end(event, answer, self._answers.give(event.source_id, event.event_id, answer))
-        return answer
+        # Where a mod heard it that has gone since, a repeat waits for the first answer as any other one.
+        return None if isinstance(answer, Pending) else answer
 
     async def process(self, event: Event, begun: Way | None = None, *, asked: bool = False) -> EventResponse:
         """The whole way of an event; the answer of the mod that ended it, or what the delivery came to. `begun`: its

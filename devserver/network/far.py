@@ -14,7 +14,7 @@ from devserver.live.loops import Done, Home
 from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.network.agent import Delivery, FarDelivery
-from devserver.network.answers import Answers
+from devserver.network.answers import Answers, Pending
 from devserver.network.others import HOST_LOST, STALE_SEAT, UNKNOWN, Asked, Others, Reply, served
 from devserver.network.way import Trace, Way
 
@@ -103,6 +103,8 @@ class Far:
         if not route.host or event.destination.role == "mod" or not self.others.holds():
             return False
         known = self._answers.given(*key)
+        if isinstance(known, Pending):
+            return False
         if known is not None:
             done(known, None)
             return True

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from doors import HEAD, Doors
 from note_mods import ANSWERS, note
 from workspaces import Workspace
 
+from devserver.model.event import Event
 from devserver.model.facts import ModError
+from devserver.model.principal import agent_principal
 
 FAILS = """
     @mod_event_handler("note.*")
@@ -182,3 +186,35 @@ async def test_the_answer_says_to_how_many_agents_an_event_went(
     answer = await work.net.process_event(note(destination_id=to))
     assert (answer.success, (answer.data or {}).get("delivered")) == (success, delivered)
     assert said in answer.message
+
+
+HEARS = """
+    @mod_event_handler("note.take")
+    async def hear(self, event):
+        await doors.stand("heard")
+"""
+
+
+async def test_a_repeat_waits_for_the_first_answer_also_where_the_mod_that_makes_it_has_gone(
+    work: Workspace, at: str, doors: Doors
+) -> None:
+    """Its agent got the event twice."""
+    work.mod("a", HEARS, HEAD)
+    await work.start("mods.a", home=at)
+    ben = (await work.net.register_agent("ben")).agent
+    ana = agent_principal("ana", ())
+
+    def sent() -> asyncio.Task[Any]:
+        event = Event(event_name="note.take", source_id="ana", destination_id="agent:ben", event_id="one")
+        return asyncio.create_task(work.net.ingest(event, ana))
+
+    first = sent()
+    await doors.reached("heard")
+    assert (await work.net.unload_mod("a", force=True)).success
+    ben.outbox.take_nowait()
+    again = sent()
+    await asyncio.sleep(0)
+    assert not len(ben.outbox)
+    doors.opened.add("heard")
+    assert await first == await again
+    assert len(ben.outbox) == 1
