@@ -379,8 +379,9 @@ class _Recording:
     def _turn(self) -> None:
         found: list[Change] = []
         owner = self.owner
-        # Of what others may have changed meanwhile nothing is the attempt's.
-        is_mixed = self._others.have_run() or self._is_contested()
+        # Of what others may have changed meanwhile nothing is the attempt's. A handler that waits changes nothing.
+        has_called = self._calls != (activity.begun, activity.ended) and not _has_loop()
+        is_mixed = self._others.have_run() or has_called
         attempt = owner.attempt if owner is not None and not is_mixed else None
         for at, (place, before) in list(self._tables.items()):
             if place.is_as is not None and place.is_as(before):

@@ -316,7 +316,7 @@ def _sets(code: CodeType) -> bool:
 
 
 _SETTING = frozenset(dis.opmap[each] for each in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL"))
-_SETTERS = frozenset({"setattr", "delattr", "cached_property", "__dict__", "vars"})
+_SETTERS = frozenset({"setattr", "delattr", "__setattr__", "__delattr__", "cached_property", "__dict__", "vars"})
 
 
 def _attributes_of(thing: Any, module: str, near: set[int], theirs: set[int]) -> Iterator[Place]:

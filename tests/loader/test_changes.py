@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from devserver.live.generation import Activity
 from devserver.loader.changes import ProcessChanges, Stepwise, _Recording, changes_of, outdated_by, recording, source_of
+from devserver.loader.refused import Others
 from devserver.mod import BaseMod
 from devserver.reload import hooks
 from tests.loader.conftest import Workshop
@@ -160,6 +162,18 @@ def test_what_a_handler_did_meanwhile_on_its_thread_is_its_own(activity: Activit
         activity.ended += 1
     changes.end()
     assert os.environ.pop("TRUTH_THEIRS") == "1"
+
+
+def test_a_thread_that_ran_while_an_attempt_was_made_is_seen() -> None:
+    """What happened meanwhile may be its own: a refused attempt takes nothing of that back."""
+    asked, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asked.wait() and done.set(), name="oa-dev mods", daemon=True)
+    thread.start()
+    others = Others()
+    asked.set()
+    thread.join()
+    assert done.is_set() and others.have_run()
+    others.close()
 
 
 async def test_caches_of_libraries_are_no_changes_of_a_mod(workshop: Workshop) -> None:

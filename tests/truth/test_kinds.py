@@ -17,6 +17,7 @@ from workspaces import Workspace, until
 from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
 from devserver.loader.build import Build
+from devserver.loader.refused import Others
 from devserver.sources.effects import options_gone
 from devserver.sources.files import LISTING, sources_now
 
@@ -762,6 +763,11 @@ async def test_a_setting_of_the_process_goes_with_the_version(
             "if {n} == 1: helper.held.datefmt = 'x'",
             "helper.held.datefmt",
         ),
+        (
+            "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Row:\n    a: int = 1\nheld = Row()",
+            "if {n} == 1: object.__setattr__(helper.held, 'a', 7)",
+            "helper.held.a",
+        ),
         ("held = [3, 1, 2]", "if {n} == 1: helper.held.sort()", "helper.held"),
         ("held = [3, 1, 2]", "if {n} == 1: helper.held.reverse(); helper.held[1:] = [4, 2]", "helper.held"),
         (
@@ -1049,9 +1055,13 @@ def make(url):
 
 
 @pytest.mark.parametrize("place", ["top", "start"])
-async def test_a_failed_save_leaves_nothing_in_a_helper(work: Workspace, place: str) -> None:
+async def test_a_failed_save_leaves_nothing_in_a_helper(
+    work: Workspace, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also what shows no registration, and only what others have not changed since: the running version works with
     that. What the failed one changes back in its `shutdown()` is not what stood there before."""
+    # Threads of other tests may run.
+    monkeypatch.setattr(Others, "have_run", lambda self: False)
     probe, run = Probe(work), work.run
     work.run = lambda home="thread": run("thread")  # type: ignore[method-assign]
     fails = (
