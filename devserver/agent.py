@@ -162,13 +162,16 @@ class Agent:
             "payload": dict(payload or {}),
             "event_id": new_event_id(),
         }
+        delay = _FIRST_DELAY
         async with asyncio.timeout(timeout):
             while True:
                 line = await self._connected()
                 try:
                     answer = await line.send(values)
                 except _Lost:
-                    await asyncio.sleep(_FIRST_DELAY)
+                    # Longer each time: the server may have too much to do.
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, _LONGEST_DELAY)
                     continue
                 return EventResponse(
                     answer.get("success") is True, str(answer.get("message") or ""), answer.get("data"), event_name

@@ -20,7 +20,7 @@ import pytest
 from processes import PATIENCE, Running, oa_dev, write
 
 from devserver import Agent, AgentError
-from devserver.agent import NoWebSocket, WebSocketLine, _refusal
+from devserver.agent import NoWebSocket, WebSocketLine, _Lost, _refusal
 from devserver.server.runfile import write_run_file
 from devserver.transports.http.gate import MOST_BODY
 
@@ -264,3 +264,24 @@ async def test_what_ends_an_agents_work_is_raised_where_it_is_waited_for() -> No
     with pytest.raises(AgentError, match="RuntimeError: a fault"):
         async with asyncio.timeout(PATIENCE):
             await Lines(RuntimeError("a fault")).__aenter__()
+
+
+async def test_a_send_that_is_lost_again_and_again_is_repeated_more_and_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crowded server would get ten of them a second from each agent."""
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    async def send(event: object) -> dict[str, Any]:
+        if len(rests) < 6:
+            raise _Lost
+        return {"success": True}
+
+    me = Agent("ana", "http://127.0.0.1:1")
+    await me._set(SimpleNamespace(send=send))
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    assert (await me.send("echo.say")).success
+    assert rests == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
