@@ -78,7 +78,7 @@ MUTATIONS = (
     Mutation("network/accounts.py", "if fits and owned + size <= bound.each:", "if fits:", _OUTBOX),
     Mutation("network/accounts.py", "if fits and owned", "if owned", _OUTBOX),
     Mutation("network/accounts.py", "self.used -= letter.size if not letter.holders else 0", "pass", _OUTBOX),
-    Mutation("network/outbox.py", "len(self._events) >= self.limit", "False", _OUTBOX),
+    Mutation("network/outbox.py", "waiting >= self.limit", "False", _OUTBOX),
     Mutation("network/answers.py", "if len(raw) > MOST_ANSWER:", "if False:", _ANSWERS),
     Mutation("network/answers.py", "if given.size > self._each:", "if False:", _ANSWERS),
     Mutation("network/answers.py", "while account.used > self._most:", "while False:", _ANSWERS),

@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -59,8 +60,9 @@ async def world(
     monkeypatch.setattr(garbage, "_policy", garbage._Policy())
     monkeypatch.setattr(gc, "unfreeze", lambda: None)
     garbage.freeze_own()
-    # The pieces that pytest and asyncio bring on first use are there before the look.
+    # The pieces that pytest, asyncio and weakref bring on first use are there before the look.
     await asyncio.sleep(0)
+    weakref.finalize(monkeypatch, id, None)
     before = process_state()
     made: list[World] = []
 
