@@ -19,7 +19,10 @@ def main() -> None:
     if may_be_handed_over(sys.argv[1:]):
         from devserver.server.hand_over import hand_over
 
-        code = hand_over(sys.argv[1:])
+        try:
+            code = hand_over(sys.argv[1:])
+        except KeyboardInterrupt:
+            code = 130
         if code is not None:
             # Nothing is left to be written or ended here.
             os._exit(code)

@@ -37,14 +37,17 @@ def hand_over(arguments: list[str]) -> int | None:
     def interrupted(*_: object) -> None:
         # Another one ends this process alone.
         signal(SIGINT, default_int_handler)
-        line.shutdown(SHUT_WR)
+        try:
+            line.shutdown(SHUT_WR)
+        except OSError:
+            # It is not connected yet.
+            raise KeyboardInterrupt from None
 
     try:
-        if not _connected(line, arguments):
-            return None
+        # Before the command is sent: a fork may begin at once.
         if before is default_int_handler:
             signal(SIGINT, interrupted)
-        if not _has_begun(line):
+        if not (_connected(line, arguments) and _has_begun(line)):
             if getsignal(SIGINT) is not interrupted and before is default_int_handler:
                 raise KeyboardInterrupt
             return None

@@ -86,9 +86,9 @@ class Served:
         self.forks = int(self._process.stdout.readline())
         self.run_file = folder / ".oa-dev" / "run.json"
 
-    def begin(self) -> subprocess.Popen[bytes]:
+    def begin(self, code: str = CLIENT) -> subprocess.Popen[bytes]:
         """A process that has handed a command over, which waits."""
-        client = subprocess.Popen([sys.executable, "-c", CLIENT, "wait"], cwd=self.folder)
+        client = subprocess.Popen([sys.executable, "-c", code, "wait"], cwd=self.folder)
         self.until("waits")
         return client
 
@@ -136,6 +136,28 @@ def test_an_interrupted_command_is_taken_back(served: Served, how: signal.Signal
     client = served.begin()
     client.send_signal(how)
     assert client.wait() == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    served.until("taken back")
+
+
+INTERRUPTED_AT_ONCE = """
+import os, signal, sys
+from devserver.server import hand_over
+
+class Line(hand_over.socket):
+    def sendmsg(self, *what):
+        super().sendmsg(*what)
+        while not os.path.exists("waits"):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+hand_over.socket = Line
+sys.exit(hand_over.hand_over(sys.argv[1:]))
+"""
+
+
+def test_a_command_that_is_interrupted_as_it_begins_is_taken_back(served: Served) -> None:
+    """The fork may have begun before the process that sent the command has returned from sending it."""
+    assert served.begin(INTERRUPTED_AT_ONCE).wait() == 130
     served.until("taken back")
 
 
