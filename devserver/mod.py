@@ -319,4 +319,8 @@ class BaseMod:
     def get_state(self) -> dict[str, Any]:
         """Return the state that this mod shows of itself."""
         config = self.config.model_dump(mode="json") if hasattr(self.config, "model_dump") else self.config
-        return {"mod_name": self.mod_name, "config": config, "keys": sorted(map(str, self.state))}
+        return {
+            "mod_name": self.mod_name,
+            "config": config,
+            "keys": sorted(map(str, self.state if isinstance(self.state, dict) else ())),
+        }

@@ -70,7 +70,7 @@ async def packed(generation: Generation, limit: float, room: int) -> PackedState
 
 async def copied(generation: Generation) -> PackedState:
     """The state of a mod that goes on running, where mods run. It is not asked for what it would hand over."""
-    state = packed_keys(generation.instance.state)
+    state = packed_keys(generation.kept)
     if callable(raw.own(generation.instance, "capture_state")):
         state = replace(state, lost=(*state.lost, "what capture_state() returns"))
     if size_of(state) <= MOST_BYTES:

@@ -217,6 +217,12 @@ class Generation:
         """Its name for people, as in "wiki v3"."""
         return f"{self.mod_id} v{self.number}"
 
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """The dict that is its instance's state; an empty one if the mod has put something else there."""
+        state: Any = self.instance.state
+        return state if issubclass(type(state), dict) else {}
+
     def configure(self) -> None:
         """Give the instance its configuration: of the model that it declares, or a dict."""
         self.instance.config = self.whole(self.config) if self.settings is None else self.settings

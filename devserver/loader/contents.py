@@ -228,7 +228,8 @@ _ELEMENT = "_lru_list_elem"
 def _table_of(cache: Any) -> dict[Any, Any]:
     count = cache.cache_info().currsize
     tables = [each for each in gc.get_referents(cache) if type(each) is dict and each is not vars(cache)]
-    return next((each for each in tables if len(each) == count), {})
+    # Before its own table come the results, which may be dicts, too.
+    return next((each for each in reversed(tables) if len(each) == count), {})
 
 
 def _cached(cache: Any) -> dict[int, Any]:
@@ -245,19 +246,32 @@ def forget_computed(module: str) -> Callable[[], None]:
     They may have computed them with a value that was registered here. A result without arguments, or
     an object, may be one that all share.
     """
-    undo: list[Callable[[], None]] = []
+    taken = [(cache, table, _take_plain(cache, table)) for cache in _caches_in(module) for table in [_table_of(cache)]]
 
     def put_back() -> None:
-        for each in undo:
-            each()
+        for cache, table, entries in taken:
+            # Those of meanwhile may come from code that failed.
+            _take_plain(cache, table)
+            bound, left = cache.cache_info().maxsize, _cached(cache)
+            for key, element in entries:
+                # A bounded cache has let go of the oldest ones itself, and must not find them again.
+                if bound is None or id(key) in left:
+                    table[key] = element
 
-    for cache in _caches_in(module):
-        table, results = _table_of(cache), _cached(cache)
-        for key, element in list(table.items()):
-            result = results.get(id(key), element)
-            if key != () and id(type(result)) in _VALUES and result is not None:
-                undo.append(partial(table.__setitem__, key, table.pop(key)))
     return put_back
+
+
+def _take_plain(cache: Any, table: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """Take the plain results for arguments out of the table of a cache; return these entries."""
+    results = _cached(cache)
+    plain = [
+        (key, element)
+        for key, element in list(table.items())
+        if key != () and id(type(result := results.get(id(key), element))) in _VALUES and result is not None
+    ]
+    for key, _ in plain:
+        del table[key]
+    return plain
 
 
 def _caches_in(module: str) -> Iterator[Any]:

@@ -154,6 +154,12 @@ class StateMove:
         self.walk.meet(each for each in self._earlier.pop().own if id(each) not in self.walk.found)
         return True
 
+    def latest(self, thing: Any) -> Any:
+        """Return an object, or what has replaced it."""
+        while id(thing) in self._new:
+            thing = self._new[id(thing)]
+        return thing
+
     def owned(self) -> list[Any]:
         """Return the tasks, threads, processes and sockets that the state holds."""
         return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
@@ -161,7 +167,7 @@ class StateMove:
     def enums(self) -> list[tuple[type, type]]:
         """Return the enums of replaced code with members in the state, and their successors."""
         members = (old for old in self._old.values() if raw.derives(type(old), enum.Enum))
-        pairs = {id(type(old)): (type(old), type(self._latest(old))) for old in members}
+        pairs = {id(type(old)): (type(old), type(self.latest(old))) for old in members}
         return list(pairs.values())
 
     def go(self) -> None:
@@ -225,9 +231,9 @@ class StateMove:
     def _renewed(self, saved: Any) -> Any:
         """Return contents with the present objects; None for more than a list or plain dict."""
         if type(saved) is list and not any(id(type(each)) in _PLAIN or type(each) is dict for each in saved):
-            return [self._latest(each) for each in saved]
+            return [self.latest(each) for each in saved]
         if type(saved) is dict and all(self.walk.is_atom(key) for key in saved):
-            return {key: self._latest(value) for key, value in saved.items()}
+            return {key: self.latest(value) for key, value in saved.items()}
         return None
 
     # Working it out
@@ -347,11 +353,6 @@ class StateMove:
     def _holds_replaced(self, thing: Any) -> bool:
         return any(id(each) in self._new for each in self.walk.referents(thing))
 
-    def _latest(self, thing: Any) -> Any:
-        while id(thing) in self._new:
-            thing = self._new[id(thing)]
-        return thing
-
     def _thaw(self, top: Any, rehash: bool) -> None:
         """Build immutable objects again if a part of them was replaced; the innermost first."""
         pending, opened = [top], set()
@@ -381,19 +382,19 @@ class StateMove:
             return thing
         if raw.derives(cls, functools.partial):
             func, args, keywords = (functools.partial.__dict__[each].__get__(thing) for each in _PARTIAL)
-            new = {name: self._latest(each) for name, each in keywords.items()}
-            return functools.partial.__new__(cls, self._latest(func), *map(self._latest, args), **new)
+            new = {name: self.latest(each) for name, each in keywords.items()}
+            return functools.partial.__new__(cls, self.latest(func), *map(self.latest, args), **new)
         if is_set:
-            made: Any = frozenset.__new__(cls, [self._latest(each) for each in frozenset.__iter__(thing)])
+            made: Any = frozenset.__new__(cls, [self.latest(each) for each in frozenset.__iter__(thing)])
         else:
-            made = tuple.__new__(cls, [self._latest(each) for each in tuple.__iter__(thing)])
+            made = tuple.__new__(cls, [self.latest(each) for each in tuple.__iter__(thing)])
         for name, value in raw.attributes(thing) if raw.flags_of(cls) & raw.HEAP_TYPE else ():
-            raw.set_attribute(made, name, self._latest(value))
+            raw.set_attribute(made, name, self.latest(value))
         return made
 
     def _rebound(self, method: MethodType) -> Any:
         """Return a method of the same object, of its class now."""
-        function, owner = method.__func__, self._latest(method.__self__)
+        function, owner = method.__func__, self.latest(method.__self__)
         if type(function) is not FunctionType or not is_past(function.__globals__):
             return method if owner is method.__self__ else MethodType(function, owner)
         is_class = raw.derives(type(owner), type)
@@ -418,36 +419,36 @@ class StateMove:
         elif raw.derives(cls, list):
             for place, each in enumerate(list.__iter__(thing)):
                 if id(each) in self._new:
-                    list.__setitem__(thing, place, self._latest(each))
+                    list.__setitem__(thing, place, self.latest(each))
         elif raw.derives(cls, set):
             self._patch_set(thing, rehash)
         elif raw.derives(cls, deque):
-            values = [self._latest(each) for each in deque.__iter__(thing)]
+            values = [self.latest(each) for each in deque.__iter__(thing)]
             deque.clear(thing)
             deque.extend(thing, values)
         elif cls is CellType:
-            thing.cell_contents = self._latest(thing.cell_contents)
+            thing.cell_contents = self.latest(thing.cell_contents)
         if raw.flags_of(cls) & raw.HEAP_TYPE or not raw.derives(cls, *_BUILT):
             for name, value in raw.attributes(thing):
                 if id(value) in self._new:
-                    raw.set_attribute(thing, name, self._latest(value))
+                    raw.set_attribute(thing, name, self.latest(value))
 
     def _patch_dict(self, thing: dict[Any, Any], rehash: bool) -> None:
         if raw.derives(type(thing), defaultdict):
             factory = defaultdict.__dict__["default_factory"]
-            factory.__set__(thing, self._latest(factory.__get__(thing)))
+            factory.__set__(thing, self.latest(factory.__get__(thing)))
         ordered = raw.derives(type(thing), OrderedDict)
         items = items_of(thing)
         if all(self.walk.is_atom(key) for key, _ in items):
             for key, value in items:
                 if id(value) in self._new:
-                    (OrderedDict if ordered else dict).__setitem__(thing, key, self._latest(value))
+                    (OrderedDict if ordered else dict).__setitem__(thing, key, self.latest(value))
             return
         if not rehash and not any(id(each) in self._new for pair in items for each in pair):
             return
         fresh: dict[Any, Any] = {}
         for key, value in items:
-            fresh[self._latest(key)] = self._latest(value)
+            fresh[self.latest(key)] = self.latest(value)
         _assert_all(fresh, items)
         if ordered:
             OrderedDict.clear(thing)
@@ -461,7 +462,7 @@ class StateMove:
         values = list(set.__iter__(thing))
         if all(self.walk.is_atom(each) or (not rehash and id(each) not in self._new) for each in values):
             return
-        fresh = {self._latest(each) for each in values}
+        fresh = {self.latest(each) for each in values}
         _assert_all(fresh, values)
         set.clear(thing)
         set.update(thing, fresh)

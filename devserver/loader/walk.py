@@ -199,13 +199,18 @@ class Walk:
                     yield kind, thing
 
     def keys_of(self, ids: set[int]) -> dict[int, str]:
-        """Return the state's key under which each of these objects, given by id, is first found."""
+        """Return the state's key under which each of these objects, given by id, is first found.
+
+        A state that is no dict has no keys, and is named itself.
+        """
         named: dict[int, str] = {}
         # An object in the data of a key is named after it, even if an object of another package
         # leads there too.
+        is_dict = raw.derives(type(self.root), dict)
+        items: list[tuple[Any, Any]] = list(dict.items(self.root)) if is_dict else [("self.state", self.root)]
         for whole in (False, True):
-            seen = {id(self.root)}
-            for key, value in list(dict.items(self.root)):
+            seen = {id(self.root)} if is_dict else set()
+            for key, value in items:
                 level = [each for each in (key, value) if id(each) in self.found]
                 while level and len(named) < len(ids):
                     fresh = {id(each): each for each in level if id(each) not in seen}

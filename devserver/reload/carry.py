@@ -54,7 +54,9 @@ async def pack_state(generation: Generation, limit: float) -> PackedState:
         return PackedState(names=("its data",))
     elif generation.hand_over is HandOver.REBIND:
         lost.append("what its instance keeps (reload_mode is rebind, and it has no capture_state)")
-    packed = packed_keys(instance.state)
+    if captured is None and instance.state is not None and generation.kept is not instance.state:
+        lost.append("self.state, which is no dict")
+    packed = packed_keys(generation.kept)
     lost += packed.lost
     names = (*(("capture_state()",) if captured is not None else ()), *packed.names)
     return PackedState(names=names, whole=packed.whole, parts=packed.parts, captured=captured, lost=tuple(lost))
@@ -112,7 +114,7 @@ async def unpack_state(
                 raise HookFailed(f"{generation.mod_id}: restore_state() returned False")
             return _said("state restored", lost)
     state, unread = _unpacked(packed, loads)
-    generation.instance.state.update(state)
+    generation.kept.update(state)
     count = f"{len(state)} key" if len(state) == 1 else f"{len(state)} keys"
     words = f"state kept ({count})" if state else "no state"
     return _said(words, [*lost, *unread])

@@ -115,7 +115,7 @@ class Engine:
         self._echoes = Echoes(self.shown)
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self.is_source, self.retire = self._finder.watches_data, self._retirement.begin
-        states = lambda: [each.instance.state for each in self.registry.live]  # noqa: E731
+        states = lambda: [each.kept for each in self.registry.live]  # noqa: E731
         self.proof = Proof(home, self._stale, states, lambda: self._finder.hangs)
         """Whether replaced code is gone."""
         self._news = ModNews(

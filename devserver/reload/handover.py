@@ -174,17 +174,21 @@ class StateTransfer:
         own = self._hooks()
         if own is not None:
             return await self._captured(*own)
-        state = self.old.instance.state
+        state: Any = self.old.instance.state
         if self.before is not None:
             state = self._earlier(self.before)
         if self.move is not None:
             self.move.go()
             self.belongings = Belongings(self.old, self.move.owned())
+            state = self.move.latest(state)
         self.new.instance.state = state
-        if not state:
+        kept, kind = self.new.kept, type(state)
+        if not kept and (kind is type(None) or issubclass(kind, dict)):
             return "no state"
         words = "state kept" if self.before is None else "state restored"
-        return _said(words, (_count(len(state), "key"), *self._unmoved()))
+        # An object of a class of its own is not asked how much it holds.
+        held = _count(len(kept), "key") if kept else f"{raw.qualname_of(kind)}: no dict, a restart begins it again"
+        return _said(words, (held, *self._unmoved()))
 
     async def _captured(self, capture: Callable[[], Any], restore: Callable[[Any], Any]) -> str:
         if self.before is None:

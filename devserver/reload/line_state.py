@@ -50,7 +50,7 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
             if raw.own(main.instance, "take_class") is not None:
                 return "state not copied: a mod of openagents keeps it in itself"
             new.instance.state = copied(main, new)
-            return f"state copied ({_keys(new.instance.state)})"
+            return f"state copied ({_keys(new.kept)})"
         case StateMode.EMPTY:
             return "no state"
 
@@ -78,7 +78,7 @@ def check_shareable(new: Generation, main: Generation) -> None:
 def copied(source: Generation, target: Generation) -> dict[Any, Any]:
     """Return the state of one of them for the other. Raises HookFailed, naming the key."""
     state: dict[Any, Any] = {}
-    for key, value in source.instance.state.items():
+    for key, value in source.kept.items():
         try:
             data = pickle.dumps((key, value), pickle.HIGHEST_PROTOCOL)
             again, copy = _Translated(io.BytesIO(data), _package(source), _package(target)).load()

@@ -131,7 +131,7 @@ class Watched:
                 return await ask(generation, event, *rest)
             seen = self._seen
             if generation.mod_id not in seen.states:
-                state = generation.instance.state if self._with_state else {}
+                state = generation.kept if self._with_state else {}
                 seen.states[generation.mod_id] = (generation, _frozen(state))
             place, failed = len(seen.way), generation.failed
             seen.way.append((generation.mod_id, PASSED))
@@ -163,14 +163,14 @@ class Watched:
 
     def _changes(self, mod_id: str) -> tuple[Changed, ...]:
         generation, before = self._seen.states[mod_id]
-        after = _frozen(generation.instance.state)
+        after = _frozen(generation.kept)
         found: list[Changed] = []
         for key in (*before, *(each for each in after if each not in before)):
             if key in before and key in after and before[key] is not None and before[key] == after[key]:
                 continue
             was = before.get(key)
             one = ABSENT if was is None else shown(pickle.loads(was))
-            two = shown(generation.instance.state[key]) if key in after else ABSENT
+            two = shown(generation.kept[key]) if key in after else ABSENT
             found += [Changed(*each) for each in compare_at((str(key),), one, two)]
         return tuple(found)
 

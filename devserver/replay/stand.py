@@ -86,7 +86,7 @@ async def set_up(
     for generation in network.engine.registry.live:
         if generation.mod_id in states:
             given = states[generation.mod_id]
-            _fill(generation.instance.state, given.keys, _FILLED_DEPTH)
+            _fill(generation.kept, given.keys, _FILLED_DEPTH)
             restore = raw.own(generation.instance, "restore_state")
             if given.captured is not None and callable(restore):
                 answer = restore(given.captured[0])

@@ -59,7 +59,7 @@ class KeptStates:
         found = self._found.pop(generation.mod_path, None)
         if not _persists(generation) or type(found) is not dict or type(found.get("state")) is not dict:
             return ""
-        generation.instance.state.update(found["state"])
+        generation.kept.update(found["state"])
         self.brought_back.append(generation.mod_id)
         return f"state of {_clock(found.get('time'))} brought back"
 
@@ -104,7 +104,7 @@ class KeptStates:
         characters that are left for all mods: what was written has to be read again."""
         left = [MOST_VALUES]
         kept = []
-        for key, value in list(generation.instance.state.items()):
+        for key, value in list(generation.kept.items()):
             text = _text_of(key, value, left)
             if text is not None and len(text) <= room[0]:
                 room[0] -= len(text)

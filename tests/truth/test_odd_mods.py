@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import sys
+from types import ModuleType
+from typing import Any
 
 import pytest
 from workspaces import Workspace, until
 
+from devserver.loader.contents import forget_computed
 from devserver.loader.places import by_occurrence
 from devserver.model.facts import Status
+from devserver.reload.carry import pack_state
 
 COUNTS = """
 def initialize(self):
@@ -91,6 +97,71 @@ async def test_classes_of_a_helper_that_are_not_under_their_names_stay_until_it_
     assert [each.stale_keys for each in done.outcomes] == [()]
     done = await work.save("mods/hub.py", f"{hub}\n    NEW = 1\n")
     assert [sorted(each.stale_keys) for each in done.outcomes] == [["local", "mode", "point"]]
+
+
+STATES = {
+    "an object": ("S()", "self.state.n"),
+    "an object with slots": ("P()", "self.state.n"),
+    "a list": ("[0]", "self.state[0]"),
+}
+
+
+@pytest.mark.parametrize("kind", STATES)
+async def test_a_state_that_is_no_dict_moves_to_the_new_code(work: Workspace, kind: str) -> None:
+    """Whole, as the object that it is; each save failed for one without a length."""
+    made, count = STATES[kind]
+    head = "class S: n = 0\nclass P:\n    __slots__ = ('n',)\n    def __init__(self): self.n = 0"
+    body = f"""
+    def initialize(self):
+        if self.state == {{}}:
+            self.state = {made}
+
+    @mod_event_handler("odd.count")
+    async def count(self, event):
+        {count} += 1
+        return EventResponse(True, str({count}), {{"new": isinstance(self.state, (S, P, list))}})
+    """
+    work.mod("odd", body, head)
+    network = await work.start("mods.odd")
+    await work.ask("odd.count")
+    done = await work.save_mod("odd", f"{body}\n    new = 1", head)
+    assert [each.status for each in done.outcomes] == [Status.APPLIED]
+    answer = await work.ask("odd.count")
+    assert (answer.message, answer.data) == ("2", {"new": True})
+    packed = await pack_state(network.engine.registry.find("odd").live, 1.0)
+    assert packed.lost == ("self.state, which is no dict",)
+
+
+@pytest.fixture
+def helper(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module with two functions that remember."""
+    found: Any = ModuleType("odd_helper")
+    found.dicts = functools.lru_cache(maxsize=2)(lambda n: {"n": n})
+    found.bounded = functools.lru_cache(maxsize=2)(lambda n: f"{found.word} {n}")
+    found.unbounded = functools.cache(lambda n: f"{found.word} {n}")
+    monkeypatch.setitem(sys.modules, "odd_helper", found)
+    return found
+
+
+def test_a_dict_that_a_function_has_remembered_is_not_its_table(helper: Any) -> None:
+    """It lost its entries where it had as many as the cache."""
+    kept = helper.dicts(1)
+    forget_computed("odd_helper")
+    assert kept == {"n": 1}
+
+
+def test_what_was_remembered_before_a_save_that_fails_is_back(helper: Any) -> None:
+    """And nothing of meanwhile; a bounded cache that was filled again computes again."""
+    helper.word = "old"
+    functions = (helper.bounded, helper.unbounded)
+    assert [each(n) for each in functions for n in (1, 2)] == ["old 1", "old 2"] * 2
+    put_back = forget_computed("odd_helper")
+    helper.word = "failed"
+    assert [each(n) for each in functions for n in range(3, 9)] == [f"failed {n}" for n in range(3, 9)] * 2
+    put_back()
+    helper.word = "new"
+    assert [helper.unbounded(n) for n in (1, 3)] == ["old 1", "new 3"]
+    assert [helper.bounded(n) for n in (1, 3, 4, 5, 3)] == ["new 1", "new 3", "new 4", "new 5", "new 3"]
 
 
 async def test_what_an_initialize_does_between_its_awaits_goes_with_its_version(work: Workspace) -> None:
