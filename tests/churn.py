@@ -2,8 +2,9 @@
 
 Some end, some vanish, some are never heard again; mods are saved meanwhile. What is kept for them, as `oa-dev status
 --memory` says, may not grow after two minutes, but for a tenth. The memory of the process may grow by 192 MiB: malloc
-keeps what threads have freed, so that it grows by steps. Prints the accounts every half minute. Ends with 1 where one
-has grown, and with any other fault.
+keeps what threads have freed, so that it grows by steps. At the end nothing is kept for agents that have left: an
+account that is full all the time would not be seen to grow. Prints the accounts every half minute. Ends with 1 where
+one has grown or is not empty, and with any other fault.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ SETTLED = 120.0
 shorter run it is a third."""
 ROOM = 1.1
 """How much more than before an account may have for a moment."""
+SILENT = 20
+"""Seconds after which an agent that says nothing is gone."""
+OWNED = ("outboxes", "identities", "subscriptions", "answers", "connections")
+"""The accounts of what is kept for agents."""
 SPARE = {"resident": 192 << 20, "descriptors": 20}
 """How much more than before the process may have; an account, 64 KiB."""
 
@@ -75,7 +80,17 @@ class Churn:
             time.sleep(1)
         for each in clients:
             each.join()
-        return [*map(repr, self._failed), *self._grown()]
+        return [*map(repr, self._failed), *self._grown(), *self._left()]
+
+    def _left(self) -> list[str]:
+        """Return what is still kept for agents when the last of them has been gone for long."""
+        latest = time.monotonic() + 3 * SILENT
+        while left := {name: self.seen[-1][1][name] for name in OWNED if self.seen[-1][1][name]}:
+            if time.monotonic() > latest:
+                return [f"{name} keeps {size:,} of agents that have left" for name, size in left.items()]
+            time.sleep(1)
+            self._look()
+        return []
 
     def _look(self) -> None:
         rows = self.live.control("status")["memory"]
@@ -137,7 +152,7 @@ def main() -> int:
     seconds = parser.parse_args().minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder) / "network")
-        site.settings = {"agent_timeout": 20}
+        site.settings = {"agent_timeout": SILENT}
         site.mod("work", WORK.format(version=0))
         site.yaml()
         live = start(site)
