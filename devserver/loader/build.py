@@ -361,6 +361,8 @@ class Build:
     def keep(self) -> None:
         """Make the new modules final: nothing can be undone any more."""
         self._is_over = True
+        for each in self._execution.executed.values():
+            each.changes.attempt = None
         for name, text in self._relined.items():
             loaded = self._modules.get(name)
             if loaded is not None:
@@ -375,8 +377,6 @@ class Build:
             let_recognise(loaded.module)
             loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
-        for new in self._execution.executed.values():
-            new.changes.attempt = None
         self._before = ModuleSet({})
 
     def options_gone(self) -> list[tuple[str, str]]:

@@ -261,6 +261,9 @@ def left_behind(seconds: float) -> tuple[str, ...]:
 def refuse(owners: Iterable[ProcessChanges]) -> None:
     """End the changes of code that is not kept, in the order in which it ran, and leave nothing of them."""
     ended = list(owners)
+    for each in reversed(ended):
+        # First: a value that is gone already may be found again, where others have put the same one.
+        each.detach()
     failed = take_back(each.attempt for each in ended if each.attempt is not None)
     for each in reversed(ended):
         each.attempt = None

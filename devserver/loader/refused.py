@@ -10,6 +10,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from devserver.loader.places import Place, Table, fill
@@ -23,11 +24,21 @@ class Attempt:
     """The tables that code has changed while it was executed or initialised, in turns."""
 
     turns: list[tuple[int, Place, Table, Table]] = field(default_factory=list)
+    _latest: dict[int, int] = field(default_factory=dict)
+    """Where in `turns` a place has its last one."""
 
     def note(self, place: Place, before: Table, after: Table) -> None:
         """Note a change of a table. Tables that are the process's or a library's have other ways back."""
-        if place.is_of_mods:
-            self.turns.append((next(_turns), place, before, after))
+        if not place.is_of_mods:
+            return
+        at = self._latest.get(id(place))
+        if at is not None and self.turns[at][3] is before:
+            # No other code came between. An `initialize()` of thousands of steps would keep a copy of each.
+            number, _, first, _ = self.turns[at]
+            self.turns[at] = (number, place, first, after)
+            return
+        self._latest[id(place)] = len(self.turns)
+        self.turns.append((next(_turns), place, before, after))
 
 
 def take_back(attempts: Iterable[Attempt]) -> list[str]:
@@ -62,7 +73,8 @@ class Others:
 
     def __init__(self) -> None:
         here = (threading.get_ident(), threading.main_thread().ident)
-        others = [each for each in threading.enumerate() if each.ident not in here and not _is_ours(each)]
+        self._known = set(threading.enumerate())
+        others = [each for each in self._known if each.ident not in here and not _is_ours(each)]
         self._counts: dict[int, bytes] | None = None
         if len(others) <= _FEW:
             counts: dict[int, bytes] = {}
@@ -73,10 +85,15 @@ class Others:
             except OSError:
                 _close(counts)
         self.have_run()
+        if self._counts is not None and _NEVER in self._counts.values():
+            # A kernel that does not count.
+            self.close()
 
     def have_run(self) -> bool:
         """Return whether one of them has run since this was asked last."""
-        if self._counts is None:
+        if self._counts is None or any(
+            each not in self._known and not _is_ours(each) for each in threading.enumerate()
+        ):
             return True
         before = list(self._counts.values())
         for each in self._counts:
@@ -96,13 +113,18 @@ class Others:
 _FEW = 8
 """More threads would take longer to ask than most modules to execute: they may have run."""
 
+_NEVER = b"0 0 0\n"
+"""What a thread has that never ran."""
+
 _MOST = 64
 """The most bytes of three numbers."""
 
 
 def _close(files: Iterable[int]) -> None:
     for each in files:
-        os.close(each)
+        # Code of mods may have closed all files.
+        with suppress(OSError):
+            os.close(each)
 
 
 def _is_ours(thread: threading.Thread) -> bool:

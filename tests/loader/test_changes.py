@@ -10,13 +10,25 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from devserver.live.generation import Activity
-from devserver.loader.changes import ProcessChanges, Stepwise, _Recording, changes_of, outdated_by, recording, source_of
-from devserver.loader.refused import Others
+from devserver.loader.changes import (
+    ProcessChanges,
+    Stepwise,
+    _Recording,
+    changes_of,
+    outdated_by,
+    recording,
+    refuse,
+    source_of,
+)
+from devserver.loader.places import attribute_place, dict_place, list_place
+from devserver.loader.refused import Attempt, Others, take_back
+from devserver.loader.tables import Change, differences
 from devserver.mod import BaseMod
 from devserver.reload import hooks
 from tests.loader.conftest import Workshop
@@ -174,6 +186,60 @@ def test_a_thread_that_ran_while_an_attempt_was_made_is_seen() -> None:
     thread.join()
     assert done.is_set() and others.have_run()
     others.close()
+
+
+def test_a_thread_that_begins_while_an_attempt_is_made_is_seen() -> None:
+    """A handler's first `asyncio.to_thread` starts one, which may register."""
+    over = threading.Event()
+    others = Others()
+    assert not others.have_run()
+    thread = threading.Thread(target=over.wait, daemon=True)
+    thread.start()
+    assert others.have_run()
+    over.set()
+    thread.join()
+    others.close()
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple"])
+def test_a_refused_version_takes_nothing_back_twice(kind: str) -> None:
+    """Another mod has registered the same object: its entry went with the second time."""
+    helper = ModuleType("helper")
+    helper.HOOKS = hooks = [print]  # type: ignore[attr-defined]
+    helper.NAMES = (print,)  # type: ignore[attr-defined]
+    which, shared = ("helper", ""), {"is_of_mods": True}
+    if kind == "list":
+        place = list_place("registration", lambda: hooks, which=which, is_shared=True, **shared)
+    else:
+        place = attribute_place("registration", helper, which=which, **shared)
+    owner, before = ProcessChanges(attempt=Attempt()), place.read()
+    hooks.append(print)
+    helper.NAMES += (print,)
+    after = place.read()
+    owner.attempt.note(place, before, after)
+    owner.changes += [Change(place, *each) for each in differences(before, after)]
+    refuse([owner])
+    found = hooks if kind == "list" else helper.NAMES
+    assert ([*found], owner.failed) == ([print], [])
+
+
+def test_an_attempt_keeps_one_copy_of_a_table_that_it_alone_changes_step_by_step() -> None:
+    """An `initialize()` of thousands of steps kept thousands of copies until its commit."""
+    table: dict[int, int] = {}
+    place = dict_place("registration", table, which=("helper", id(table)), is_shared=True, is_of_mods=True)
+    attempt, seen = Attempt(), [place.read()]
+    for number in range(3):
+        table[number] = number
+        seen.append(place.read())
+        attempt.note(place, *seen[-2:])
+    assert [each[2:] for each in attempt.turns] == [(seen[0], seen[3])]
+    table["theirs"] = 1  # type: ignore[index]
+    seen.append(place.read())
+    table[3] = 3
+    attempt.note(place, seen[-1], place.read())
+    assert len(attempt.turns) == 2
+    take_back([attempt])
+    assert table == {"theirs": 1}
 
 
 async def test_caches_of_libraries_are_no_changes_of_a_mod(workshop: Workshop) -> None:
