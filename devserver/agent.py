@@ -98,6 +98,8 @@ class Agent:
         self._line: _Line | None = None
         self._changed = asyncio.Condition()
         self._failure: AgentError | None = None
+        self._refused: _Passing | None = None
+        """Why the network does not let it in for now."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -113,6 +115,8 @@ class Agent:
         except BaseException as error:
             await self._end(leave=False)
             if isinstance(error, TimeoutError):
+                if self._refused is not None:
+                    raise AgentError(self._refused.code, str(self._refused)) from None
                 raise AgentError("no_answer", f"no network answers at {self.url}; start one with: oa-dev run") from None
             raise
         return self
@@ -208,7 +212,8 @@ class Agent:
             except AgentError as refused:
                 await self._over(refused)
                 return
-            except (OSError, http.client.HTTPException, TimeoutError):
+            except (OSError, http.client.HTTPException, TimeoutError) as error:
+                self._refused = error if isinstance(error, _Passing) else None
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
                 continue
@@ -261,10 +266,18 @@ class Agent:
         self._line = None
 
 
+class _Passing(ConnectionError):
+    """A network does not let the agent in for now: it may come again soon."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def _refusal(answer: Mapping[str, Any], message: str) -> Exception:
-    """Return the exception for a network that refuses the agent: an OSError where it may come again soon."""
+    """Return the exception for a network that refuses the agent."""
     code = str(answer.get("code"))
-    return ConnectionError(message) if code in _PASSING else AgentError(code, message)
+    return (_Passing if code in _PASSING else AgentError)(code, message)
 
 
 _PASSING = frozenset({"stopping", "restarted", "too_many_connections", "no_room"})

@@ -342,6 +342,20 @@ async def test_calls_that_come_before_a_loop_has_woken_wake_it_once() -> None:
     assert crossing.wakes == 2
 
 
+async def test_calls_into_a_loop_see_nothing_of_the_task_that_first_called() -> None:
+    """Its context would be that of all calls, as long as the loop lives."""
+    variable = ContextVar("variable", default=0)
+    seen: list[int] = []
+
+    async def first() -> Crossing:
+        variable.set(1)
+        return Crossing(asyncio.get_running_loop())
+
+    crossing = await asyncio.create_task(first())
+    crossing.call(lambda: seen.append(variable.get()))
+    await until(lambda: seen == [0])
+
+
 async def test_a_call_that_is_struck_by_an_exception_keeps_no_other_from_being_made() -> None:
     """A thread is interrupted by an exception that is sent to it, which may strike anywhere."""
     loop, made = asyncio.get_running_loop(), []

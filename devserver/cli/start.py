@@ -34,8 +34,8 @@ def main() -> None:
         except OSError:
             # Python must not fail once more when it closes that stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except ValueError:
-            # A program of `exec`, or the end of `mcp`, has closed it.
+        except (ValueError, AttributeError):
+            # A program of `exec`, or the end of `mcp`, has closed or replaced it.
             continue
     sys.exit(code)
 
@@ -61,7 +61,8 @@ def call(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; a problem is a line with a hint on stderr."""
     try:
         code = _called(arguments)
-        if not sys.stdout.closed:
+        # A program of `exec` may have put anything there.
+        if not getattr(sys.stdout, "closed", True):
             # Here, where it can be told that the output was not taken.
             sys.stdout.flush()
         return code
@@ -83,7 +84,8 @@ def call(arguments: Sequence[str]) -> int:
 def _refusal(error: OSError) -> str:
     """Return what the system has refused, in words."""
     words = error.strerror or str(error) or type(error).__name__
-    return words if error.filename is None else f"{os.fsdecode(error.filename)}: {words}"
+    name = error.filename  # a number where a descriptor was meant
+    return words if name is None else f"{name if isinstance(name, int) else os.fsdecode(name)}: {words}"
 
 
 def _called(arguments: Sequence[str]) -> int:

@@ -53,6 +53,8 @@ class Followed:
         """The revision of the last message of each key, those that say that it is gone included."""
         self._ahead = 0
         """The highest revision that was read: one before it may still be to be seen."""
+        self._missed = self._caught = 0
+        """How many values that were told of could not be read, and how many of them all values were read since."""
         self._listening: Listening | None = None
         self._looking = Work()
         self._moved = asyncio.Event()
@@ -75,7 +77,7 @@ class Followed:
 
     async def look(self) -> None:
         """Read all values again if the engine has any that was not seen. Raises EngineAway, EngineRefused."""
-        if (await self._link.stored(self._stream)).last != self.revision:
+        if self._missed != self._caught or (await self._link.stored(self._stream)).last != self.revision:
             await self.read()
 
     async def catch_up(self) -> None:
@@ -84,12 +86,15 @@ class Followed:
 
     async def read(self) -> None:
         """Read all values, and take those as gone that the engine has no more. Raises EngineAway, EngineRefused."""
+        missed = self._missed
         last = (await self._link.stored(self._stream)).last
         values = await self._link.last_values(self._stream, self._subject)
         found = {self._take(each) for each in values}
         for key in [each for each, revision in self._seen.items() if each not in found and revision <= last]:
             self._seen.pop(key)
             self._put(key, None)
+        # Two reads may overlap.
+        self._caught = max(self._caught, missed)
         self._advance(last)
 
     async def refresh(self, *ids: str) -> None:
@@ -150,11 +155,14 @@ class Followed:
                 value = await self._link.last_value(self._stream, message.subject)
             except DevServerError:
                 # The next look, or the reconnect, finds it.
+                self._missed += 1
                 return
             if value is not None and (value.data == message.data or value.revision > before):
                 break
             # Listeners hear of a write a moment before the engine has stored it.
             await asyncio.sleep(pause)
+        else:
+            self._missed += 1
         if value is not None:
             self._take(value)
             self._ahead = max(self._ahead, value.revision)

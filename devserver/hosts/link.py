@@ -196,8 +196,13 @@ class Link:
         self._js = self._client.jetstream(timeout=STORE_SECONDS)
         self._other = self._client.jetstream(prefix=READ_ONLY, timeout=STORE_SECONDS)
         self._inbox = self.new_inbox()
-        with self._speaking():
-            await self._client.subscribe(f"{self._inbox}.*", cb=self._kept)
+        try:
+            with self._speaking():
+                await self._client.subscribe(f"{self._inbox}.*", cb=self._kept)
+        except BaseException:
+            # It would connect again without end.
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """End. What is on its way is sent before."""

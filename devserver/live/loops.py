@@ -105,7 +105,8 @@ class Crossing:
             os.set_blocking(each, False)
             # The loop holds this object until it is closed. Not at the exit, when other threads may still call.
             finalize(self, os.close, each).atexit = False
-        loop.add_reader(self._ear, self._heard)
+        # In a context of its own: that of now would be the one of every call, and live as long as the loop.
+        contextvars.Context().run(loop.add_reader, self._ear, self._heard)
         self._calls: deque[Callable[[], object]] = deque()
         self._is_woken = False
         self._is_single = True

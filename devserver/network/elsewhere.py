@@ -80,11 +80,10 @@ class AgentsElsewhere(ABC):
     def set_channel(self, channel: str, members: Iterable[str] | None) -> None:
         """Take over a channel as another host has written it; None: it is gone."""
         with self._lock:
-            self._channels.remove(channel)
-            if members is not None:
-                self._channels.create(channel)
-                for each in members:
-                    self._channels.add(channel, each)
+            if members is None:
+                self._channels.remove(channel)
+            else:
+                self._channels.put(channel, members)
 
     def _know(self, agent: Agent, row: Row, subscriptions: Iterable[Subscription]) -> None:
         written = to_json(row["metadata"])

@@ -5,6 +5,8 @@ A plain table: `agents.Directory` guards it with its lock, and decides on receiv
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Channels:
     """Channel names, each with its members in the order of joining. Not safe for threads."""
@@ -22,6 +24,10 @@ class Channels:
     def create(self, channel: str) -> None:
         """Make sure that a channel exists."""
         self._members.setdefault(channel, {})
+
+    def put(self, channel: str, members: Iterable[str]) -> None:
+        """Give a channel these members, in one step: readers on other threads see all of them or those before."""
+        self._members[channel] = dict.fromkeys(members)
 
     def remove(self, channel: str) -> None:
         """Forget a channel and its members; an unknown one is already forgotten."""

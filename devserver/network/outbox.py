@@ -64,13 +64,14 @@ class Outbox:
         """Queue an event; False when it was refused because the queue is full or closed.
 
         Arguments: `kept`, whether another host keeps it until it is taken, so that no limit is needed here; `first`,
-        whether it comes before what waits for `arrived`.
+        whether it comes before what waits for `arrived`, which then takes no room from it.
         """
         with self._lock:
             late = self._late
             waiting = len(self._events) if late is None else len(self._events) + len(late)
             full = self._closed or (waiting >= self.limit and not kept)
-            if full or not self._account.hold(letter, self.size):
+            owned = self.size if late is None or not first else self.size - sum(each.size for each in late)
+            if full or not self._account.hold(letter, owned):
                 self.dropped += 1
                 return False
             self.size += letter.size

@@ -137,6 +137,18 @@ def test_agents_find_the_network_of_a_script(workspace: Path) -> None:
     assert run(workspace, script) == "pages ['ana']\nno_answer\n"
 
 
+def test_exec_ends_as_its_script_whatever_that_has_put_in_place_of_stdout(workspace: Path) -> None:
+    """As with python."""
+    (workspace / "none.py").write_text("import sys\nsys.stdout = None\n")
+    (workspace / "tee.py").write_text(
+        "import sys\nclass Tee:\n    def write(self, text): pass\n    def flush(self): pass\nsys.stdout = Tee()\n"
+    )
+    for name in ("none.py", "tee.py"):
+        command = [sys.executable, "-m", "devserver", "exec", name]
+        done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_exec_without_a_script_says_so(workspace: Path) -> None:
     """A script that is not there ends with one line, and not with a traceback."""
     command = [sys.executable, "-m", "devserver", "exec", "gone.py"]

@@ -259,6 +259,18 @@ async def test_an_agent_comes_back_after_a_server_that_ends_and_hears_on_after_a
         await me._end(leave=False)
 
 
+async def test_the_reason_of_a_network_that_lets_an_agent_in_no_sooner_is_told() -> None:
+    """It said that no network answers."""
+
+    class Refused(Agent):
+        async def _open(self) -> Any:
+            raise _refusal({"code": "no_room"}, "there is no room for another agent")
+
+    with pytest.raises(AgentError, match="there is no room") as told:
+        await Refused("ana", "http://127.0.0.1:1", patience=0.05).__aenter__()
+    assert told.value.code == "no_room"
+
+
 async def test_what_ends_an_agents_work_is_raised_where_it_is_waited_for() -> None:
     """It waited without end."""
     with pytest.raises(AgentError, match="RuntimeError: a fault"):

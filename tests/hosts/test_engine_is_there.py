@@ -19,7 +19,7 @@ from engines import Proxy, Rig, TlsEngine
 from devserver.hosts.credentials import BadCredentials, checked_url, read
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
 from devserver.hosts.follow import Followed
-from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Message, NoHost
+from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, CODE, DECISIONS, HOSTS
 from devserver.hosts.work import Work
@@ -184,6 +184,32 @@ async def test_a_revision_was_seen_once_all_before_it_were(rig: Rig, monkeypatch
     may.set()
     await asyncio.wait_for(_until(lambda: rows.revision == revisions[2]), PATIENCE)
     assert seen["two"] < revisions[1]
+    await rows.end()
+
+
+async def test_a_value_that_could_not_be_read_is_read_at_the_next_look(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint of another key advanced past it, and it stayed as it was without end."""
+    author, host = await rig.make_all(), await rig.link()
+    rows, written = Followed(host, rig.names, HOSTS), Followed(author, rig.names, HOSTS)
+    await rows.begin()
+    read, failed = host.last_value, asyncio.Event()
+
+    async def fails_once(stream: str, subject: str) -> Message | None:
+        if failed.is_set():
+            return await read(stream, subject)
+        failed.set()
+        raise NoAnswer("no answer in time")
+
+    monkeypatch.setattr(host, "last_value", fails_once)
+    await written.put(("one",), {"run": "a"})
+    await asyncio.wait_for(failed.wait(), PATIENCE)
+    revision = await written.put(("two",), {"run": "b"})
+    await asyncio.wait_for(_until(lambda: rows.revision == revision), PATIENCE)
+    assert rows.get("one") is None
+    await rows.look()
+    assert rows.get("one") is not None
     await rows.end()
 
 

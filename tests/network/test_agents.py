@@ -219,6 +219,21 @@ def test_a_groups_members_joined_it_or_are_listed(clock):
     assert agents.receivers(Event(event_name="open.news", destination_id="group:open")) == ()
 
 
+def test_a_channel_of_another_host_is_replaced_in_one_step(clock):
+    """Receivers are looked up on other threads meanwhile: some of them got nothing."""
+    here, seen = directory(clock), []
+    members = ("ana", "ben")
+    here.set_channel("general", members)
+
+    def slowly():
+        for each in members:
+            seen.append(here._channels.of("general"))
+            yield each
+
+    here.set_channel("general", slowly())
+    assert [*seen, here.channel_members("general")] == [members] * 3
+
+
 def test_an_agent_that_leaves_is_gone_everywhere(clock):
     """From channels, groups and queues; its secret proves nothing any more."""
     agents = directory(clock)

@@ -207,8 +207,8 @@ def test_a_hoarder_keeps_nobody_else_out():
 
 
 def test_what_comes_too_early_counts_for_the_bounds_and_comes_after_what_is_expected():
-    """The letters of the host before are first, however late they are."""
-    account = Account(replace(OUTBOXES, each=4 * event().size, most=10**6, fair=0))
+    """The letters of the host before are first, however late they are, and have the room that they had there."""
+    account = Account(replace(OUTBOXES, each=2 * event().size, most=10**6, fair=0))
     outbox = Outbox(3, account)
     outbox.expect()
     assert [outbox.put(event(number)) for number in (3, 4)] == [True, True]
