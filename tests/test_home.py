@@ -279,6 +279,28 @@ async def test_a_stopped_thread_takes_nothing_more() -> None:
         await house.home.run(where)
 
 
+async def test_a_call_that_has_not_crossed_when_the_thread_stops_is_told_so() -> None:
+    """Its caller would wait for ever."""
+    house = House()
+    # After several calls of one turn the next ones cross at its end.
+    await asyncio.gather(house.home.run(where), house.home.run(where))
+    calling = house.home.call(where)
+    assert house.home.stop(PATIENCE)
+    with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
+        await calling
+
+
+async def test_a_stopped_thread_leaves_nothing_in_its_callers_loop() -> None:
+    """Who starts and stops many has as many descriptors as before."""
+    house = House()
+    await house.home.run(where)
+    back = weakref.ref(house.home._latest_back)
+    assert house.home.stop(PATIENCE)
+    del house
+    # The loop lets go of it once it has heard of the end.
+    await until(lambda: gc.collect() >= 0 and back() is None)
+
+
 async def test_a_stop_survives_a_task_that_asks_the_process_to_end() -> None:
     """Also what is raised while everything ends ends nothing else."""
     house, began = House(), threading.Event()

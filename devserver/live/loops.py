@@ -133,6 +133,11 @@ class Crossing:
         """Have the loop make the waiting calls, now."""
         os.write(self._bell, b"!")
 
+    def end(self) -> None:
+        """Have the loop make the waiting calls, and then let go of this. From any thread, after the last call."""
+        self._calls.append(partial(self.loop.remove_reader, self._ear))
+        self.wake()
+
     def _heard(self) -> None:
         try:
             os.read(self._ear, 64)
@@ -274,7 +279,8 @@ class LoopThread(Passage):
             self._on_exit_request(request)
 
     def _end_tasks(self) -> None:
-        """Cancel what still runs, and let it clean up for a moment."""
+        """Cancel what still runs, or was about to, and let it clean up for a moment."""
+        self._here._make()
         left = asyncio.all_tasks(self.loop)
         for task in left:
             task.cancel()
@@ -288,7 +294,7 @@ class LoopThread(Passage):
         self._run()
         # The answers of the last turn cross, too.
         for each in self._back.values():
-            each.wake()
+            each.end()
 
 
 def _outcome(ended: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
