@@ -352,9 +352,8 @@ def _number(slot: Slot) -> int:
 
 def _done(answer: EventResponse | None, sends: list[Event], error: str) -> dict[str, Any]:
     """Return the compared effects of a mod, by the names that paths begin with."""
-    found = {"success": None, "data": None} if answer is None else {"success": answer.success, "data": answer.data}
     return {
-        **found,
+        **{name: getattr(answer, name, None) for name in ("success", "message", "data")},
         "raised": bool(error),
         "sends": [{"event_name": e.event_name, "to": _named(e.destination_id), "payload": e.payload} for e in sends],
     }

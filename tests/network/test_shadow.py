@@ -114,12 +114,14 @@ async def test_nothing_of_a_shadow_leaves(work: Workspace) -> None:
     assert work.instance("wiki").state["pages"] == work.instance("wiki@next").state["pages"] == 50
 
 
+ANSWER = '{**own, "n": asked.data["n"], "tags": ["a"]}'
 PLANTED = {
     "an answer": ('"tags": ["a"]', '"tags": []', "data.tags[]"),
     "a missing key": (', "tags": ["a"]', "", "data.tags"),
     "a missing send": ("await self.send_event(Event(**made))", "pass", "sends[]"),
     "another payload": ('"payload": {"title": title}', '"payload": {"title": title + "!"}', "sends[].payload.title"),
     "another destination": ("channel:pages", "channel:others", "sends[].to"),
+    "another message": (ANSWER, f'EventResponse(True, "made", {ANSWER})', "message"),
     "an exception": ('title = event.payload.pop("title")', 'title = event.payload.pop("titel")', "raised"),
 }
 
