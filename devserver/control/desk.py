@@ -53,6 +53,9 @@ class RecordingAsked(Protocol):
     async def start(self) -> str:
         """Record from now on. Raises DevServerError or OSError."""
 
+    async def begun(self) -> None:
+        """Wait until a session that is starting has its file."""
+
     def stop(self) -> dict[str, Any] | None:
         """End the session: `path`, `events`, `bytes`; None if there was none."""
 
@@ -157,6 +160,7 @@ class DeskApi:
             if read(bodies.models.Record, request).do == "start":
                 await recording.start()
             else:
+                await recording.begun()
                 return told({"recording": None, "session": recording.stop()})
         except (DevServerError, OSError) as error:
             raise Malformed("cannot_record", str(error), 409) from error

@@ -6,16 +6,21 @@ import asyncio
 import os
 import stat
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from workspaces import Workspace, until
 
+from devserver.control.desk import DeskApi
 from devserver.errors import DevServerError
+from devserver.model.encoding import from_json
 from devserver.model.facts import Notice
+from devserver.model.principal import ADMIN
 from devserver.replay.session import read_session
 from devserver.server.recording import Recording
 from devserver.server.redact import Redactor
+from devserver.transports.http.routes import Request
 
 TOKEN = "the-token-of-this-run"
 ECHO = """
@@ -112,6 +117,18 @@ async def test_an_event_that_comes_while_a_session_begins_is_in_it(
     with (work.folder / path).open("rb") as stream:
         payloads = [each.event["payload"] for each in read_session(stream).inputs]
     assert payloads == [{"meanwhile": True}, {"after": True}]
+
+
+async def test_a_stop_finds_a_session_that_is_just_beginning(recording: Recording, begins: Begins) -> None:
+    """It went on, though it was told that nothing is recorded."""
+    begins.until = asyncio.get_running_loop().create_future()
+    api = DeskApi(SimpleNamespace(recording=recording))  # type: ignore[arg-type]
+    starting, stopping = (asyncio.create_task(api.record(Request(ADMIN, {"do": do}))) for do in ("start", "stop"))
+    await asyncio.wait((stopping,), timeout=0.01)
+    begins.until.set_result(None)
+    started, stopped = from_json((await starting).body), from_json((await stopping).body)
+    assert started["recording"] == stopped["session"]["path"]
+    assert recording.path is None
 
 
 async def test_a_file_of_a_run_that_was_killed_is_read_but_for_its_cut_line(
