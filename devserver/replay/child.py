@@ -115,7 +115,7 @@ class Child:
 
     def _next(self, reading: int) -> Any:
         """Read a message. If none comes for a moment, collect garbage of earlier code first."""
-        if (self._is_untidy or self._sandbox.ending) and not select.select((reading,), (), (), _IDLE)[0]:
+        if (self._is_untidy or self._sandbox.ending) and not _comes(reading, _IDLE):
             reap(self._sandbox)
             self._log_ahead()
             gc.unfreeze()
@@ -369,6 +369,14 @@ class Child:
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return one level of a packed state at `steps`, or its differences `since` another."""
         return {"look": self._apart(lambda: looked(message), 5.0)}
+
+
+def _comes(reading: int, seconds: float) -> bool:
+    """Return whether something can be read within so many seconds."""
+    # select() knows no descriptor above 1,023.
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _run_in_fork(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ from replay_mods import CALLS_OUT, COUNTER, NAUGHTY
 
 from devserver.model.event import Event
 from devserver.model.principal import LOCAL
-from devserver.replay import sandbox
+from devserver.replay import child, sandbox
 from devserver.replay.code import code_now
 from devserver.replay.host import ReplayFailed
 
@@ -352,6 +354,20 @@ try:
 except sandbox.Refusal as refusal:
     print(box.kernel, refusal)
 """
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2000, reason="no descriptor has such a number")
+def test_what_it_is_asked_comes_by_a_descriptor_of_any_number():
+    """Also above those that select() knows."""
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(reading, fcntl.F_DUPFD, 1024)
+    try:
+        assert not child._comes(high, 0)
+        os.write(writing, b"!")
+        assert child._comes(high, 0)
+    finally:
+        for each in (reading, writing, high):
+            os.close(each)
 
 
 def test_where_there_are_no_namespaces_the_hook_alone_refuses(monkeypatch):
