@@ -360,6 +360,19 @@ async def test_no_secret_is_in_any_log(served, caplog):
     assert not [line for line in said if secret in line]
 
 
+async def test_a_refusal_in_the_log_names_a_client_of_this_machine(served, caplog):
+    """By HTTP and by WebSocket: those of others are named by their addresses."""
+    await served.http.get("/_dev/status")
+    await served.join("ana")
+    await served.http.post("/api/register", json={"agent_id": "ana"})
+    async with served.agent("bob", metadata=[]):
+        said = [record.getMessage() for record in caplog.records if record.name == "devserver.audit"]
+    asked = ("GET /_dev/status", "register ana", "register bob")
+    assert [each.rpartition(":")[0] for each in said] == [
+        f"refused '{what}' to 'a client of this machine'" for what in asked
+    ]
+
+
 async def test_an_agent_of_this_machine_sends_files_of_some_megabytes(served):
     """What messaging takes as a file, 10 MiB in base64, comes in as one event."""
     secret = await served.join("ana")

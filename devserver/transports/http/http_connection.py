@@ -143,8 +143,8 @@ class HttpConnection(Channel):
         super().connection_made(transport)
         address = transport.get_extra_info("peername")
         self._near = is_near(address)
-        if not self._near and address:
-            self._who = f"a client at {address[0]}"
+        if address:
+            self._who = "a client of this machine" if self._near else f"a client at {address[0]}"
         if self._handed is not None:
             self._resume(self._handed)
             return
