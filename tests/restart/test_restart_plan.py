@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from devserver.model.change import RestartAsked
+from devserver.model.change import RestartAsked, UndoAsked
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import RestartPolicy, RestartRules, Way
 from devserver.model.plan import LiveMod, Plan, StateMove
 from devserver.reload.plan import Situation, make_plan
+from devserver.reload.plan.situation import Returns
 
 WIKI = LiveMod("wiki", "mods.wiki", 3, "mods.wiki.mod")
 NEEDED = RestartAsked("restart needed", (".env changed",))
@@ -51,6 +55,15 @@ def test_who_asks_without_a_reason_is_the_reason() -> None:
     plan = decided(BY_PERSON)
     assert plan.restart is not None
     assert (plan.restart.reasons, plan.restart.waits) == (("key R",), "")
+
+
+def test_an_undo_of_a_mod_that_asks_for_restarts_says_what_the_next_one_brings() -> None:
+    """A restart loads what is on disk."""
+    known = {"undoable": {"wiki": (("wiki",), ("mods.wiki",))}, "returns": {"wiki": Returns(2, (Path("wiki.py"),))}}
+    config = NetworkConfig("Test", (ModSpec("mods.wiki"),))
+    situation = Situation(config, (replace(WIKI, restarts=True),), **known)  # type: ignore[arg-type]
+    [step] = make_plan(UndoAsked(("wiki",)), situation).steps
+    assert step.reason == "undone: v2 again, wiki.py on disk differs; the next restart brings that"
 
 
 def test_state_that_would_be_lost_waits_for_a_person() -> None:

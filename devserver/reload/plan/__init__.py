@@ -327,7 +327,7 @@ def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation, v
                 Action.RELOAD,
                 mod_id,
                 mod.mod_path,
-                f"{verb}: {_returned(mod_id, situation)}",
+                f"{verb}: {_returned(mod, situation)}",
                 config=mod.config,
                 modules=own,
                 listed=mod.listed,
@@ -335,12 +335,13 @@ def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation, v
             )
 
 
-def _returned(mod_id: str, situation: Situation) -> str:
+def _returned(mod: LiveMod, situation: Situation) -> str:
     """Return what a mod becomes again, and which files on disk differ from that."""
-    what = situation.returns[mod_id]
+    what = situation.returns[mod.mod_id]
     files = ", ".join(situation.shown(path) for path in what.differing)
     verb = "differ" if len(what.differing) > 1 else "differs"
-    return f"v{what.generation} again" + (f", {files} on disk {verb}" if files else "")
+    brought = "; the next restart brings that" if mod.restarts else ""
+    return f"v{what.generation} again" + (f", {files} on disk {verb}{brought}" if files else "")
 
 
 def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
