@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from live import Live, Site, start
 
-from devserver.server.leaving import left_running
+from devserver.server.leaving import LEAVE_SECONDS, left_running
 
 STARTS = {
     "a job of the loop's pool": "await asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)",
@@ -26,6 +26,10 @@ STARTS = {
 HEAD = (
     "import asyncio, atexit, threading, time\nfrom concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor\n"
 )
+
+
+GENEROUS = 20
+"""Seconds: what they start goes on for 60, and the end waits for nothing longer than its own limit."""
 
 
 def started(site: Site, statement: str) -> Live:
@@ -47,7 +51,8 @@ def started(site: Site, statement: str) -> Live:
 
 
 def test_the_end_waits_for_nothing_that_a_mod_has_started(site: Site) -> None:
-    """All at once: within three seconds, with the code of a clean end, told as one."""
+    """All at once: long before any of it ends, with the code of a clean end, told as one."""
+    assert LEAVE_SECONDS < 3  # as the documentation says
     ends_at_once(site, f"await asyncio.gather({', '.join(map(_called, STARTS.values()))})")
 
 
@@ -73,7 +78,7 @@ def ends_at_once(site: Site, statement: str) -> None:
         live.until(lambda: (site.folder / "started").exists())
         began = time.monotonic()
         assert live.stop() == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < GENEROUS
         assert hanging.exception() is None or isinstance(hanging.exception(), ConnectionError)
     assert len(live.told("stopped")) == 1
 

@@ -35,8 +35,13 @@ def test_without_a_descriptor_left_clients_are_refused_at_once(small: Live) -> N
         for line in lines:
             line.settimeout(20)
         assert lines[-1].recv(12) == b"HTTP/1.1 503"
-        began = time.monotonic()
-        assert small.request("GET", "/healthz").status in (200, 503)
-        assert time.monotonic() - began < 2  # it once waited for 2.5 s
+        assert min(_seconds_of_health(small) for _ in range(3)) < 2  # each once waited for 2.5 s
     small.until(lambda: small.request("GET", "/healthz").status == 200)
     small.until(lambda: "no file descriptor is left" in small.log())
+
+
+def _seconds_of_health(live: Live) -> float:
+    """How long an answer takes; on a busy machine one alone may come late."""
+    began = time.monotonic()
+    assert live.request("GET", "/healthz").status in (200, 503)
+    return time.monotonic() - began
