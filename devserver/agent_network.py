@@ -1,5 +1,4 @@
-"""The network, as the one object that embedders, transports and the server hold: the facade over
-both streams.
+"""The network, as the one object that embedders, transports and the server hold: the facade over both streams.
 
 Forwards: changes of mods to the engine, events to the dispatcher, agents to the directory. Opens no
 socket and watches no file.
@@ -8,7 +7,6 @@ socket and watches no file.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
 import sys
 import time
@@ -21,10 +19,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from devserver.config.written import read_written
-from devserver.errors import DevServerError, NoModClass
+from devserver.errors import NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation, running_calls
-from devserver.live.loops import Done, Home, SameLoop, Work, run_in_thread
+from devserver.live.loops import Done, Home, SameLoop, Work
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
 from devserver.loader.locate import find_mod_class, imported
@@ -56,7 +54,6 @@ from devserver.model.facts import (
     PlanDone,
     Status,
 )
-from devserver.model.lifecycle import Action
 from devserver.model.logs import log_fact
 from devserver.model.names import module_of
 from devserver.model.plan import RESTART, START, Plan
@@ -72,7 +69,7 @@ from devserver.network.lines import Lines
 from devserver.network.others import Asked as AskedElsewhere
 from devserver.network.others import Others
 from devserver.network.recorder import Recorder
-from devserver.network.running import RunningMods, agent_stats, described, readme_of
+from devserver.network.running import RunningMods, agent_stats, described, mod_event, readme_of
 from devserver.network.shadow import HeldHandle
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
@@ -87,12 +84,6 @@ if TYPE_CHECKING:
 Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
 """Told of ended events, with their answers. Called in any loop; returns at once, never raises."""
-
-_NOTICES = {
-    Action.LOAD: "system.notification.mod_loaded",
-    Action.UNLOAD: "system.notification.mod_unloaded",
-    Action.RELOAD: "system.notification.mod_reloaded",
-}
 
 
 class AgentNetwork:
@@ -273,8 +264,7 @@ class AgentNetwork:
     # Restart in place
 
     async def end_mods(self) -> None:
-        """End every mod, with its state packed. Call it when no handler runs; `initialize` restores
-        the mods here."""
+        """End every mod, with its state packed, when no handler runs; `initialize` restores the mods here."""
         engine = self.engine
         live, limit, sources = engine.lasting, engine.limits.initialize, engine.knowledge.made_from()
         folder, mods = engine.environment.brought, engine.environment.mods
@@ -285,8 +275,7 @@ class AgentNetwork:
         engine.restarts.arrivals = arrivals
 
     def pack(self) -> dict[str, Any]:
-        """Return everything with which the next image of this process continues, part by part, as
-        plain values. After `end_mods`."""
+        """Return what the next image of this process continues with, as plain values. After `end_mods`."""
         up = 0.0 if self._started is None else time.monotonic() - self._started
         return {
             "network": {"network_id": self.network_id, "up": up},
@@ -371,37 +360,17 @@ class AgentNetwork:
         is raised: the code in `data` says why it was not brought. On success `data` has the entry
         that keeps it in network.yaml, and what was installed.
         """
-        from devserver.reload.adding import Adding, NotAdded
+        # Here and not above: it imports the market, which most networks never need.
+        from devserver.reload.adding import Adding
 
         if self._adding is None:
-            environment, unlisted = self.engine.environment, self.engine.registry.live
-            running = {environment.mods.get(module_of(each.mod_path)) for each in unlisted if not each.listed}
-            # Those that an earlier image of this process has brought.
-            self._adding = Adding(self.workspace, environment.versions_of(running))
-        try:
-            catalogues = (await self.shelf.listed()).catalogues
-            added = await run_in_thread(self._adding.prepare, self.config, catalogues, name, version, sha256)
-        except DevServerError as error:
-            code = error.code if isinstance(error, NotAdded) else "not_added"
-            return EventResponse(False, str(error), {"code": code})
-        agreed = approve({**added.facts, "name": added.name, "version": added.version, "sha256": added.sha256})
-        if not (await agreed if inspect.isawaitable(agreed) else agreed):
-            return EventResponse(False, f"{added.name} {added.version} was not approved", {"code": "not_approved"})
-        data: dict[str, Any] = {"name": added.name, "version": added.version, "entry": added.entry, "loaded": []}
-        for path in added.paths:
-            asked = LoadAsked(path, dict(config or {}), f"installed {added.name}", packages=added.folder)
-            response = response_of(await self.engine.submit(asked), path)
-            if not response.success:
-                return response
-            data["loaded"].append(response.data)
-        self._adding.keep(added)
-        return EventResponse(True, f"{added.name} {added.version} runs until this server ends", data)
+            self._adding = Adding(self.workspace, self.engine, self.shelf)
+        return await self._adding.bring(name, approve, version=version, sha256=sha256, config=dict(config or {}))
 
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
     ) -> EventResponse:
-        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force`
-        leaves them.
+        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force` leaves them.
 
         The rest is as of `load_mod`.
         """
@@ -414,11 +383,9 @@ class AgentNetwork:
     # Versions beside a mod
 
     async def try_mod(self, mod: str, rule: Rule | None = None, *, label: str = "next") -> EventResponse:
-        """Let saves of a mod run as a version beside it from now on (`wiki@next`); the mod itself
-        stays.
+        """Let saves of a mod run as a version beside it from now on (`wiki@next`); the mod itself stays.
 
-        `rule`, which events it gets: those that name it, unless given. The rest is as of
-        `load_mod`.
+        `rule`, which events it gets: those that name it, unless given. The rest is as of `load_mod`.
         """
         wanted = Rule() if rule is None else rule
         state = StateMode.COPY if wanted.shadow else StateMode.SHARED
@@ -431,8 +398,7 @@ class AgentNetwork:
         return response_of(await self.engine.submit(SplitAsked(line, wanted, "split_mod")), line)
 
     async def promote_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
-        """Let a line become its mod: one reload, and the line ends. `keep` says whose state stays
-        if both have one.
+        """Let a line become its mod, in one reload. `keep`: whose state stays if both have one.
 
         The answer is about the mod.
         """
@@ -474,8 +440,7 @@ class AgentNetwork:
         return {each.mod_id: self.described(each) for each in wanted}
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of the mods that run, by id; of a mod with several lines the main
-        one."""
+        """Return the versions of the mods that run, by id; of a mod with several lines the main one."""
         return {each.mod_id: str(each.instance.version) for each in self.engine.registry.live if "@" not in each.mod_id}
 
     def running_mods(self) -> dict[str, dict[str, Any]]:
@@ -538,7 +503,10 @@ class AgentNetwork:
         An `Event` of the package openagents is taken too, and answered with an `EventResponse` of that package.
         """
         if not isinstance(event, Event):
-            return self._process_theirs(event)
+            # Here and not above: a network that meets no openagents never imports that package.
+            from devserver.bridge.convert import process_theirs
+
+            return process_theirs(event, self.process_event)
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name[:7] == "system." and _is_request(event):
             return self.ingest(event, LOCAL)
@@ -546,19 +514,6 @@ class AgentNetwork:
 
     async def _process_seen(self, event: Event) -> EventResponse:
         return self._seen(event, await self._process(event))
-
-    async def _process_theirs(self, event: Any) -> Any:
-        # Here and not above: a network that meets no openagents never imports that package.
-        from devserver.bridge.convert import event_from, response_to
-        from devserver.bridge.upstream import upstream_of
-
-        upstream = upstream_of(event)
-        if upstream is None:
-            raise TypeError(f"an event is a devserver.Event or an openagents Event, not {type(event).__name__}")
-        ours = event_from(event)
-        answer = await self.process_event(ours)
-        event.source_agent_group = ours.source_agent_group
-        return response_to(answer, upstream)
 
     async def send(self, event: Event) -> EventResponse:
         """Send an event of a mod of this network; never taken for a repeat."""
@@ -682,8 +637,7 @@ class AgentNetwork:
         self._home.begin_all(self._dispatcher.far.serve, calls)
 
     async def all_loaded(self) -> None:
-        """Wait until the mods of a start, or of before a restart in place, are loaded: what is asked of
-        them may come sooner."""
+        """Wait for the mods of a start, or of before a restart in place: what is asked of them may come sooner."""
         # A hook of theirs cannot wait for that.
         if self._start_gate.shut and not any(running_calls()):
             await self._start_gate.wait(self.network_name)
@@ -780,17 +734,12 @@ class AgentNetwork:
                 self.lines.told(outcome.mod_id)
                 self._dispatcher.shadows.forget()
             return
-        name = _NOTICES.get(outcome.action)
-        if name is None or outcome.status is not Status.APPLIED or self._started is None:
-            return
-        payload = {"mod_id": outcome.mod_id, "mod_path": outcome.mod_path, "generation": outcome.generation}
-        event = Event(event_name=name, source_id="system:system", source_type="system", payload=payload)
-        event.destination_id = "agent:broadcast"
-        self.directory.tell(event)
+        event = None if self._started is None else mod_event(outcome)
+        if event is not None:
+            self.directory.tell(event)
 
     def storage_path(self, mod_name: str) -> Path:
-        """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if it is
-        missing."""
+        """Return the folder for a mod's data, below the workspace's `.oa-dev`; it is made where it is missing."""
         folder = self.storage / folder_name(mod_name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder

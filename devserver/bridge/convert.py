@@ -7,11 +7,12 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import fields
 from typing import Any
 
-from devserver.bridge.upstream import Upstream
+from devserver.bridge.upstream import Upstream, upstream_of
 from devserver.model.event import Event, EventResponse
 
 _FIELDS = tuple(each.name for each in fields(Event) if each.name != "secret")
@@ -45,6 +46,17 @@ def event_from(event: Any) -> Event:
     if event.allowed_agents is not None:
         values["allowed_agents"] = sorted(event.allowed_agents)
     return Event(**values)
+
+
+async def process_theirs(event: Any, process: Callable[[Event], Awaitable[EventResponse]]) -> Any:
+    """Send an openagents event through a network. Raises TypeError if it is none."""
+    upstream = upstream_of(event)
+    if upstream is None:
+        raise TypeError(f"an event is a devserver.Event or an openagents Event, not {type(event).__name__}")
+    ours = event_from(event)
+    answer = await process(ours)
+    event.source_agent_group = ours.source_agent_group
+    return response_to(answer, upstream)
 
 
 def response_to(response: EventResponse, upstream: Upstream) -> Any:

@@ -23,7 +23,8 @@ from devserver.hosts.queues import Queues
 from devserver.hosts.work import Work
 from devserver.model.encoding import from_json
 from devserver.model.names import host_name_problem
-from devserver.network.agents import Admitted, Agent, Directory, Registration
+from devserver.network.agent import Admitted, Agent, Registration
+from devserver.network.agents import Directory
 from devserver.network.identity import agent_id_problem, secret_digest
 from devserver.network.letter import Letter
 from devserver.network.outbox import Outbox

@@ -14,7 +14,6 @@ from typing import Any, Unpack
 
 from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
-from devserver.model.encoding import to_json
 from devserver.model.event import BROADCAST, Address, Event
 from devserver.model.trace import MOST_NAMED
 from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Accounts
@@ -55,14 +54,11 @@ from devserver.network.subscriptions import (
     viewers,
 )
 
-__all__ = ["Admitted", "Agent", "Delivery", "Directory", "Registration"]
-
 REGISTRATION_REFUSED = "system.notification.registration_refused"
 
 
 class Directory(AgentsElsewhere):
-    """The agents, their channels, groups, subscriptions and outboxes. Safe to use from several
-    threads. `clock` gives monotonic seconds."""
+    """Agents, channels, groups, subscriptions, outboxes; for several threads. `clock`: monotonic seconds."""
 
     def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.on_change: list[AgentChanged] = []
@@ -141,8 +137,7 @@ class Directory(AgentsElsewhere):
         agent_id_taken, proof_required, wrong_secret, too_many_agents, unknown_group, wrong_password,
         password_required.
         """
-        problem = agent_id_problem(agent_id)
-        if problem is not None:
+        if (problem := agent_id_problem(agent_id)) is not None:
             raise EventRefused("bad_agent_id", problem)
         facts = checked_metadata(metadata)
         with self._lock:
@@ -194,8 +189,7 @@ class Directory(AgentsElsewhere):
         return Registration(agent, admitted.secret, replaced=known is not None)
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
-        """Return the agent that this id and secret prove; None in the same way for an unknown id
-        and a wrong secret.
+        """Return the agent that this id and secret prove; None alike for an unknown id and a wrong secret.
 
         An agent of another host is unknown here until it registers here.
         """
@@ -253,17 +247,15 @@ class Directory(AgentsElsewhere):
     def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take agents back that `export_identities` wrote; those already registered are left alone."""
         for row in rows:
-            written = to_json(row["metadata"])
             with self._lock:
                 if row["agent_id"] in self._agents:
                     continue
-                agent = self._add(row["agent_id"], written, row["group"], row["transport"], row["secret_sha256"])
+                agent = self._add_row(row["agent_id"], row)
                 agent.heard, agent.proven = False, row.get("proven") is True
             self._announce(agent, True)
 
     def pack(self) -> dict[str, Any]:
-        """Return everything that is known of agents and channels, as plain values for the next
-        image of this process.
+        """Return agents and channels as plain values, for the next image of this process.
 
         Times are ages in seconds. An event that waits for several agents stands once in `events`.
         """
@@ -310,8 +302,7 @@ class Directory(AgentsElsewhere):
 
     def touch(self, agent_id: str) -> None:
         """Record that an agent was heard from."""
-        agent = self.agent(agent_id)
-        if agent is not None:
+        if (agent := self.agent(agent_id)) is not None:
             self._heard(agent)
 
     def poll_dropped(self, agent: Agent) -> None:
@@ -429,8 +420,7 @@ class Directory(AgentsElsewhere):
         return bool(self._wanting([agent], event))
 
     def receivers(self, event: Event) -> tuple[str, ...]:
-        """Return the agents that an event goes to; a sender does not get what it sends to a
-        channel, a group or all."""
+        """Return who gets an event: not its sender, where it goes to a channel, a group or all."""
         return tuple(agent.agent_id for agent in self._receivers(event))
 
     def deliver_to(self, agent: Agent, event: Event) -> bool:
@@ -485,8 +475,7 @@ class Directory(AgentsElsewhere):
             )
 
     def _refuse_if_no_room(self, agent_id: str) -> None:
-        alike = self._looks.get(look(agent_id))
-        if alike is not None:
+        if (alike := self._looks.get(look(agent_id))) is not None:
             raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which is registered")
         if len(self._agents) >= self._config.max_agents:
             raise EventRefused("too_many_agents", f"this network has room for {self._config.max_agents} agents")

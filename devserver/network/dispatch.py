@@ -28,7 +28,8 @@ from devserver.model.facts import ErrorFacts
 from devserver.model.names import module_of
 from devserver.model.split import MAIN, StateMode, main_of
 from devserver.model.trace import Said
-from devserver.network.agents import Delivery, Directory
+from devserver.network.agent import Delivery
+from devserver.network.agents import Directory
 from devserver.network.answers import Answers, Pending
 from devserver.network.others import UNKNOWN, Others, served
 from devserver.network.recorder import Recorder

@@ -10,12 +10,20 @@ from typing import Any
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.model.config import NetworkConfig
-from devserver.model.facts import Outcome
+from devserver.model.event import Event
+from devserver.model.facts import Outcome, Status
+from devserver.model.lifecycle import Action
 from devserver.model.split import label_of
 from devserver.network.agents import Directory
 from devserver.sources.files import read_bytes
 
 _README_BYTES = 64 * 1024
+
+_NOTICES = {
+    Action.LOAD: "system.notification.mod_loaded",
+    Action.UNLOAD: "system.notification.mod_unloaded",
+    Action.RELOAD: "system.notification.mod_reloaded",
+}
 
 
 class RunningMods(Mapping[str, Any]):
@@ -75,6 +83,17 @@ def _description(generation: Generation) -> str:
     """Return what a mod is for, in a line: from its manifest, else its class."""
     said = "" if generation.manifest is None else generation.manifest.description
     return (said or type(generation.instance).__doc__ or "").strip().partition("\n")[0]
+
+
+def mod_event(outcome: Outcome) -> Event | None:
+    """Return the event that tells all agents of an outcome; None where no mod was changed for them."""
+    name = _NOTICES.get(outcome.action)
+    if name is None or outcome.status is not Status.APPLIED:
+        return None
+    payload = {"mod_id": outcome.mod_id, "mod_path": outcome.mod_path, "generation": outcome.generation}
+    event = Event(event_name=name, source_id="system:system", source_type="system", payload=payload)
+    event.destination_id = "agent:broadcast"
+    return event
 
 
 def readme_of(config: NetworkConfig, workspace: Path) -> str:

@@ -6,20 +6,30 @@ resolved with all else that is locked, and lie in a folder of their own below `.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import DevServerError
+from devserver.live.loops import run_in_thread
 from devserver.market import shown, sync
 from devserver.market.catalogue import BUILT_IN, Catalogue, Found
 from devserver.market.folder import alone, private_folder, write_record
+from devserver.market.shelf import Shelf
 from devserver.market.sync import NothingSuits, Ready
 from devserver.market.wants import Listed
 from devserver.market.wheel import build_built_in, needed_built_in
+from devserver.model.change import LoadAsked
 from devserver.model.config import NetworkConfig
+from devserver.model.event import EventResponse
+from devserver.model.names import module_of
+from devserver.reload.outcomes import response_of
 from devserver.reload.wanted import taken_names, wants_of
+
+if TYPE_CHECKING:
+    from devserver.reload.engine import Engine
 
 _INDEX = ".oa-dev/added"
 """The folder index of wheels that were built for this run."""
@@ -56,13 +66,47 @@ def _two(version: str) -> str:
 
 
 class Adding:
-    """The mods that were brought for this run. One at a time; everything here blocks."""
+    """The mods that were brought for this run, one at a time."""
 
-    def __init__(self, workspace: Path, brought: Mapping[str, str]) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Path, engine: Engine, shelf: Shelf) -> None:
+        self._workspace, self._engine, self._shelf = workspace, engine, shelf
+        environment = engine.environment
+        running = {environment.mods.get(module_of(each.mod_path)) for each in engine.registry.live if not each.listed}
+        # Those that an earlier image of this process has brought.
+        brought = environment.versions_of(running)
         self._more = {name: Listed(name, name, f"=={version}") for name, version in brought.items()}
 
-    def prepare(
+    async def bring(
+        self,
+        name: str,
+        approve: Callable[[Mapping[str, Any]], bool | Awaitable[bool]],
+        *,
+        version: str,
+        sha256: str,
+        config: Mapping[str, Any],
+    ) -> EventResponse:
+        """Install a mod, have it approved, and load it; see `AgentNetwork.install`."""
+        try:
+            catalogues = (await self._shelf.listed()).catalogues
+            added = await run_in_thread(self._prepare, self._engine.config, catalogues, name, version, sha256)
+        except DevServerError as error:
+            code = error.code if isinstance(error, NotAdded) else "not_added"
+            return EventResponse(False, str(error), {"code": code})
+        agreed = approve({**added.facts, "name": added.name, "version": added.version, "sha256": added.sha256})
+        if not (await agreed if inspect.isawaitable(agreed) else agreed):
+            return EventResponse(False, f"{added.name} {added.version} was not approved", {"code": "not_approved"})
+        data: dict[str, Any] = {"name": added.name, "version": added.version, "entry": added.entry, "loaded": []}
+        for path in added.paths:
+            asked = LoadAsked(path, config, f"installed {added.name}", packages=added.folder)
+            response = response_of(await self._engine.submit(asked), path)
+            if not response.success:
+                return response
+            data["loaded"].append(response.data)
+        # What is brought later is resolved together with this.
+        self._more[added.name] = Listed(added.name, added.name, f"=={added.version}")
+        return EventResponse(True, f"{added.name} {added.version} runs until this server ends", data)
+
+    def _prepare(
         self, config: NetworkConfig, catalogues: Sequence[Catalogue], name: str, version: str, sha256: str
     ) -> Added:
         """Install a mod beside what runs. With `sha256` only what has that digest. Raises NotAdded,
@@ -106,7 +150,3 @@ class Adding:
             facts=shown.review_facts(review) if review is not None else {},
             ready=ready,
         )
-
-    def keep(self, added: Added) -> None:
-        """Resolve what is brought later together with this."""
-        self._more[added.name] = Listed(added.name, added.name, f"=={added.version}")

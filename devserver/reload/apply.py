@@ -25,7 +25,7 @@ from devserver.live.registry import Swap
 from devserver.loader.build import Build, NeedsModsThread
 from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
-from devserver.mod import BaseMod, Network
+from devserver.mod import Network
 from devserver.model.change import Digest
 from devserver.model.config import ModSpec
 from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, ModState, Phase, PhaseRule, Thread
@@ -247,20 +247,22 @@ class Transaction:
         hooks.check_requires(mod_class)
         candidate.config_model = model = hooks.config_model(mod_class, module)
         settings = hooks.settings_of(model, step, self._shop.place_of_config(step), manifest)
-        mode = _hand_over(candidate, mod_class)
+        old = candidate.old
+        reconfigures = old is not None and dict(step.config) != dict(old.config)
+        mode = hooks.hand_over_of(mod_class, None if old is None else old.instance, reconfigures=reconfigures)
         if step.line is not None:
             try:
                 line_state.expect_class(step, mod_class, step.line, mode)
             except HookFailed as fault:
                 raise self._shop.locate.placed(fault, step.mod_path) from None
         candidate.way = HandOver.REBIND if self._stays(candidate) else mode
-        rebinds = candidate.way is HandOver.REBIND and candidate.old is not None
-        if candidate.old is not None and not rebinds:
-            self._undo.append(partial(_call, hooks.take_back(candidate.old.instance)))
+        rebinds = candidate.way is HandOver.REBIND and old is not None
+        if old is not None and not rebinds:
+            self._undo.append(partial(_call, hooks.take_back(old.instance)))
         self._undo.append(partial(self._close_new, candidate))
         context = self.build.context(located.entry)
-        if rebinds and candidate.old is not None:
-            instance = candidate.old.instance
+        if rebinds and old is not None:
+            instance = old.instance
         else:
             instance = _inside(context).run(hooks.make_instance, mod_class, main_of(step.mod_path))
         candidate.new = Generation(
@@ -578,13 +580,6 @@ def _code_before(candidate: Candidate) -> tuple[str, str] | None:
     if old is None or new is None or candidate.step.line is not None or old.entry == new.entry:
         return None
     return candidate.step.mod_id, old.code or old.mod_path
-
-
-def _hand_over(candidate: Candidate, mod_class: type[BaseMod]) -> HandOver:
-    old = candidate.old
-    if old is None:
-        return hooks.hand_over_of(mod_class)
-    return hooks.hand_over_of(mod_class, old.instance, reconfigures=dict(candidate.step.config) != dict(old.config))
 
 
 _Code = Callable[[Transaction, list[Candidate]], Awaitable[None]]

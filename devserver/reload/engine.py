@@ -151,8 +151,7 @@ class Engine:
 
     @property
     def lasting(self) -> tuple[Generation, ...]:
-        """The live mods with a state that outlasts this process: not the lines that a person tries,
-        nor those that share their mod's state."""
+        """The live mods whose state outlasts this process: no line that is tried, or shares its mod's state."""
         slots = [each for each in self.registry.slots if each.line is None or each.line.state is StateMode.COPY]
         return tuple(each.live for each in slots if each.live is not None and (each.line is None or each.live.listed))
 
@@ -230,10 +229,8 @@ class Engine:
         # A hook that a change waits for cannot wait for a change: each would wait for the other.
         for call in calls:
             if call.event is None and call.generation.state in (ModState.STARTING, ModState.LIVE):
-                name = call.generation.mod_id
-                raise HookFailed(
-                    f"{name}: a hook cannot wait for a change of mods, which waits for it; start a task for that"
-                )
+                words = "a hook cannot wait for a change of mods, which waits for it; start a task for that"
+                raise HookFailed(f"{call.generation.mod_id}: {words}")
         self._queue.put_nowait((trigger, done))
         self._hurry(trigger)
         if not calls:
@@ -496,9 +493,7 @@ class Engine:
             self.proof.expect_failed(transaction.build.remains)
         elif transaction.build is not None:
             self._afterwards.append(transaction.build)
-            pairs = [
-                (each.old, each.new) for each in carried.candidates if each.old is not None and each.new is not None
-            ]
+            pairs = [(c.old, c.new) for c in carried.candidates if c.old is not None and c.new is not None]
             self.proof.expect(transaction.build.remains, [old for old, _ in pairs])
             if pairs and group is plan.groups[-1]:
                 # The first answers of the new code come before what is noted and told of it.
@@ -574,10 +569,9 @@ class Engine:
         self._tell(Notice(words, calm=True))
 
     def ending(self, blocked: Sequence[FrameType] = ()) -> str:
-        """Return the mod whose shutdown() runs now, and its line; "" if none does. `blocked`: the
-        frames of the mods' thread.
+        """Return the mod whose shutdown() runs now, and its line, or "". For any thread: it may be outdated.
 
-        For any thread: the result may be outdated.
+        `blocked`: the frames of the mods' thread.
         """
         if (ending := self._retirement.ending) is None:
             return ""

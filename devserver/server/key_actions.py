@@ -22,7 +22,8 @@ from devserver.ui.keymap import KeyPressed
 
 
 class KeyActions:
-    """Carries out the keys that a person presses. `address` is that of the dashboard, with its key in it."""
+    """Carries out the keys that a person presses. `address` is that of the dashboard, with its key in it;
+    `clean` removes live secrets from a shown event."""
 
     def __init__(
         self,
@@ -30,9 +31,9 @@ class KeyActions:
         saves: Saves,
         restarts: Restarts,
         replaying: Replaying,
-        events: ShownEvents,
         *,
         face: Face,
+        clean: Callable[[bytes], bytes],
         path: Path,
         url: str,
         address: str,
@@ -42,7 +43,8 @@ class KeyActions:
         stop: Callable[[], None],
     ) -> None:
         self._network, self._saves, self._restarts, self._replaying = network, saves, restarts, replaying
-        self._events, self._face, self._path = events, face, path
+        self._events = ShownEvents(network.record(), show=face.event, clean=clean, tell=tell, begin=begin)
+        self._face, self._path = face, path
         self._url, self._address, self._ticket = url, address, ticket
         self._tell, self._begin, self._stop = tell, begin, stop
 

@@ -20,19 +20,22 @@ _TIMES = 150
 
 
 class Outside:
-    """The changes on disk that only a restart applies. `restart` gets the reasons.
+    """The changes on disk that only a restart applies. `is_watched` and `began` are those of
+    `InstalledCode`. `restart` gets the reasons.
     `look_for_packages` looks whether the lock was installed meanwhile."""
 
     def __init__(
         self,
-        installed: InstalledCode,
+        is_watched: Callable[[Path], bool],
+        began: float,
         settings: Settings | None,
         folder: Path,
         *,
         restart: Callable[[tuple[str, ...]], object],
         look_for_packages: Callable[[], Awaitable[None]],
     ) -> None:
-        self._installed, self._settings, self._folder = installed, settings, folder
+        self._installed = InstalledCode(is_watched, began)
+        self._settings, self._folder = settings, folder
         self._restart, self._look_for_packages = restart, look_for_packages
         self._told: set[str] = set()
 

@@ -26,7 +26,6 @@ from devserver.control.page_address import address, address_once, address_shorte
 from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
-from devserver.loader.installed import InstalledCode
 from devserver.loader.reads import read_by
 from devserver.model import logs
 from devserver.model.change import Trigger
@@ -60,7 +59,6 @@ from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.settled import Settling
-from devserver.server.shown_events import ShownEvents
 from devserver.server.sockets import listening_sockets, port_holder, url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
@@ -190,7 +188,8 @@ class Server:
             overridden=lambda: self._overridden,
         )
         self._outside = Outside(
-            InstalledCode(self._network.engine.roots.holds, options.image.began),
+            self._network.engine.roots.holds,
+            options.image.began,
             options.settings,
             options.path.parent,
             restart=self._network.engine.restart,
@@ -227,15 +226,13 @@ class Server:
             begin=self._begin,
             read_network=self._read_network,
         )
-        recorder, show, clean = self._network.record(), self._face.event, self._redactor.json
-        shown = ShownEvents(recorder, show=show, clean=clean, tell=self.tell, begin=self._begin)
         return KeyActions(
             self._network,
             self.saves,
             restarts,
             self._replaying,
-            shown,
             face=self._face,
+            clean=self._redactor.json,
             path=options.path,
             url=self._url,
             address=address(self._url, self._token),
