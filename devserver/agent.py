@@ -1,5 +1,4 @@
-"""An agent: joins a network, sends events, receives its own, and reconnects when the connection is
-lost.
+"""An agent: joins a network, sends and receives events, reconnects when its connection is lost.
 
     async with Agent("ana", url="http://127.0.0.1:8700") as me:
         print(await me.send("hello.greet", {"name": "Ana"}))

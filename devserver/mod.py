@@ -251,8 +251,7 @@ class BaseMod:
         """Note that an agent has left."""
 
     def handle_mod_change(self, mod_id: str, version: str | None) -> Any:
-        """Note that a mod which this one names in `optional` or `requires` runs in another version
-        than before.
+        """Note that a mod in this one's `optional` or `requires` runs in another version now.
 
         `version` is None if it no longer runs, or in a version that does not suit.
         `self.network.mods()` has the mods that run when this mod is loaded.
@@ -280,8 +279,7 @@ class BaseMod:
         return task
 
     def every(self, seconds: float, function: Callable[[], Any]) -> asyncio.Task[Any]:
-        """Call `function` (sync or async) every so many seconds for as long as this generation
-        lives.
+        """Call `function` (sync or async) every so many seconds while this generation lives.
 
         The first call comes after `seconds`, each further one that long after the end of the one
         before. An exception is told as an error of the mod, and the next call comes all the same.

@@ -49,8 +49,7 @@ PATIENCE = 10.0
 
 
 class Clock:
-    """A clock that stands still until it is moved. `self.every`, `self.network.sleep` and `time`
-    use it."""
+    """A clock that is moved by hand; `self.every`, `self.network.sleep` and `time` use it."""
 
     def __init__(self, now: float = 1_750_000_000.0) -> None:
         self._now = now
@@ -168,8 +167,7 @@ class TestNetwork:
         return await self.network.process_external_event(event)
 
     def mod(self, mod_id: str) -> Any:
-        """Return the instance of a mod that serves. Raises LookupError if none of that id or path
-        runs."""
+        """Return the serving instance of a mod, by id or path. Raises LookupError if none serves."""
         slot = self.network.engine.registry.find(mod_id)
         if slot is None or slot.live is None:
             known = ", ".join(self.network.running_mods()) or "none"
@@ -184,8 +182,7 @@ class TestNetwork:
         return answer
 
     async def save(self, path: str, text: str) -> tuple[Outcome, ...]:
-        """Write a file and have the changes reloaded, as a running server does it; return the
-        result.
+        """Write a file and have it reloaded, as a running server does; return the result.
 
         Only if the network was made of `files`. Raises ValueError otherwise: a save there is a real
         one.
@@ -345,8 +342,7 @@ def replay(
     config: Mapping[str, Mapping[str, Any]] | None = None,
     seconds: float = PATIENCE,
 ) -> Seen:
-    """Send one event into a network of its own, and observe its effects. Nothing is delivered
-    anywhere.
+    """Send one event into a network of its own, and observe its effects. It delivers nothing.
 
     Args:
         network: a network.yaml (found from the working directory, or above the file of the test), or its content.

@@ -1,5 +1,4 @@
-"""A mod of ours that stands for one of openagents: it answers the network's hooks and asks the
-other one.
+"""A mod of ours that stands for one of openagents: answers the network's hooks, and asks the other.
 
 The instance inside is never told of a reload. It gets its new class (`rebind`), and the data that
 it would lose at its end is kept for its next start (`keep`).
@@ -170,8 +169,7 @@ class BridgedMod(BaseMod):
             await self._answer(gone)
 
     async def shutdown(self) -> bool:
-        """End the mod, once, and keep its belongings. Files that its `shutdown()` empties are
-        restored."""
+        """End the mod, once; files that its `shutdown()` empties are restored."""
         async with self._ending:
             if self._ended:
                 return True

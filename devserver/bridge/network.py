@@ -1,5 +1,4 @@
-"""The network as an openagents mod sees it: the members that mods use there, on top of our own
-(contract, D4).
+"""The network as a mod of openagents sees it: the members that mods use there, on top of our own.
 
 Keeps only which channels its mod has made. Other members of openagents' AgentNetwork do not exist.
 """

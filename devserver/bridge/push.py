@@ -1,5 +1,4 @@
-"""Delivery by our WebSocket for agents of openagents, whose client polls and then rests for a
-second.
+"""Delivery by our WebSocket for agents of openagents, whose client polls and rests for a second.
 
 `push` gives the client's HTTP connector another way to wait for events; how it handles events,
 sends, registers and leaves stays its own. If no WebSocket is possible (another server, a proxy), it
@@ -32,8 +31,7 @@ Poll = Callable[[Any], Coroutine[Any, Any, list[Any]]]
 
 
 def push() -> None:
-    """Deliver to every `AgentClient` and `WorkerAgent` of this process by WebSocket from now on.
-    Twice is once.
+    """Deliver to all `AgentClient`s and `WorkerAgent`s here by WebSocket. Twice is once.
 
     Connected ones change with their next poll. Raises ImportError without the package openagents.
     """

@@ -1,5 +1,4 @@
-"""The command line: reads arguments, finds the network or the server that they are about, prints
-the result.
+"""The command line: reads arguments, finds the network or server that is meant, prints the result.
 
 `devserver.cli:main` is the entry point of `oa-dev`.
 """

@@ -1,5 +1,4 @@
-"""Finds the server that runs in a workspace and talks to it, for `oa-dev status`, `reload`, `send`
-and others.
+"""Finds the server that runs in a workspace and talks to it, for `oa-dev status`, `reload`, `send`…
 
 The server proves that it knows the token before it is shown the token: another listener on that
 port learns nothing. Only the standard library, only loopback, never through a proxy.

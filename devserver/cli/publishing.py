@@ -26,8 +26,7 @@ from devserver.ui.words import count
 
 
 def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
-    """Build the wheel of a mod or of a package, and check that it loads where nothing else of it
-    is.
+    """Build the wheel of a mod or package, and check that it loads where nothing else of it is.
 
     Exits with 5 if it does not load, makes imports that no package can, or imports undeclared
     packages: then no wheel is written.

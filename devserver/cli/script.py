@@ -14,8 +14,7 @@ from devserver.server.drop_in import install
 
 
 def run_script(script: Path, arguments: Sequence[str]) -> int:
-    """Run a script with its arguments. Its exceptions are its own and are shown as Python shows
-    them.
+    """Run a script with its arguments. Its exceptions are shown as Python shows them.
 
     Raises Problem for a script that cannot be read.
     """

@@ -1,5 +1,4 @@
-"""The command `oa-dev run`: reads the settings, and serves in this process or in one that is
-supervised.
+"""The command `oa-dev run`: reads the settings, and serves here or in a supervised process.
 
 Imports on demand: a supervisor needs little, and a start must be fast.
 """

@@ -47,8 +47,7 @@ class Compared:
 
 
 def replay(file: str, *, at: int | None, as_json: bool) -> int:
-    """Run a session twice, and print its differences from the record. Exits with 1 if there are
-    any.
+    """Run a session twice, and print its differences from the record: any are exit code 1.
 
     `at`: the number of the event to stop at, which is shown. Raises Problem for a file that is not
     a session, and for a network.yaml that cannot be used.

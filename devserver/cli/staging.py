@@ -1,5 +1,4 @@
-"""The arguments of `add` as packages of an index: a name of a catalogue, a wheel, a folder, a git
-repository.
+"""What `add` names, as packages of an index: a listed name, a wheel, a folder, a repository.
 
 All but the first become a wheel in the folder index of the workspace, so that a clone has it, too.
 """

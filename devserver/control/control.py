@@ -1,5 +1,4 @@
-"""The control API under `/_dev/`: the questions of the command line and the dashboard to a running
-server.
+"""The control API under `/_dev/`: what commands and the dashboard ask of a running server.
 
 All of it needs this run's admin token, except the proof that the server knows the token, which a
 client asks for before it shows its own. The trigger queue behind `Control` answers every request;

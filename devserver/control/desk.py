@@ -135,8 +135,7 @@ class DeskApi:
         return carried_out(await self._desk.submit(UndoAsked(mods, cause_of(request), seen, redo=True)))
 
     async def saves(self, request: Request) -> Answer:
-        """Hold saves (`pause`), apply the held ones (`apply`), or resume reloading on save
-        (`resume`)."""
+        """Hold saves (`pause`), apply them once (`apply`), or reload on save again (`resume`)."""
         saves = self._desk.saves
         done: tuple[PlanDone, ...] = ()
         match read(bodies.models.Saves, request).do:

@@ -1,5 +1,4 @@
-"""The control API for versions that run beside mods: try, split, promote, drop, and the version of
-an agent.
+"""The control API of versions beside mods: try, split, promote, drop, and the version of an agent.
 
 Every change is a trigger of the one queue; nothing is decided here. Shares are parts of all agents,
 from 0 to 1.

@@ -1,5 +1,4 @@
-"""The control API of replay: pins, events that are run again, tests that are written of them,
-states.
+"""The control API of replay: pins, repeated events, tests that are written of them, states.
 
 All of it needs this run's admin token: observations show payloads. Nothing is decided here.
 """

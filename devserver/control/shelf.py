@@ -1,5 +1,4 @@
-"""The control API of available mods: which there are, the facts about one, and the requests of
-agents.
+"""The control API of available mods: the list, the facts about one, and what agents ask for.
 
 Installs nothing but what a person asks for with the digest that was shown. Reading needs the scope
 read, adding and answering an agent this run's admin token.

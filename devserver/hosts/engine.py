@@ -211,8 +211,7 @@ JOIN = "join.creds"
 
 
 def config_text(wanted: Record, folder: Path, binary: Binary) -> str:
-    """Return the engine's configuration: loopback, JetStream on file, two accounts, and what each
-    user may.
+    """Return the engine's configuration: loopback, JetStream on file, two accounts, and rights.
 
     What hosts run lies in an account of its own, which hosts only read. An allow list alone would
     not keep it: the engine itself answers a request at any subject that is named as the place for

@@ -327,8 +327,7 @@ class Link:
                 return None
 
     async def last_values(self, stream: str, subject: str) -> list[Message]:
-        """Return the last value of each key, in the order of their revisions. Raises EngineAway,
-        EngineRefused.
+        """Return the last value of each key, by revision. Raises EngineAway, EngineRefused.
 
         Read one by one: a consumer could be made to send what it reads to any subject, so hosts may
         make none here.

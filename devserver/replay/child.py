@@ -1,5 +1,4 @@
-"""The replay process: the same mods as in the server, isolated from everything, with a fork for
-each event.
+"""The replay process: the server's mods, isolated from everything, with a fork for each event.
 
 It waits for one message after the other and answers each (`frames`). It ends with the server, for
 any reason. Mods run here as they do there, but effects outside of the process are refused

@@ -63,8 +63,7 @@ def _type_of(value: Any) -> str:
 
 
 def narrower(before: Shape, after: Shape, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield where code that reads `before` may fail on `after`: a place, what was there, and what
-    is there now.
+    """Yield where readers of `before` may fail on `after`: a place, what was there, what is now.
 
     What is new beside it hurts nothing that reads what was there, and is not told.
     """

@@ -1,5 +1,4 @@
-"""The server's side of the replay process: starts it on demand, has it follow the code, asks it,
-ends it.
+"""The server's side of the replay process: starts it, has it follow the code, asks it, ends it.
 
 One question after the other. It is started again if it has died, and given up after three deaths in
 half a minute. Nothing here waits for mods of the server, and no save waits for it.

@@ -1,5 +1,4 @@
-"""Pins: events that are run again after each change, each with its initial state and its accepted
-observation.
+"""Pins: events that are run again after each change, with initial state and accepted observation.
 
 A pin is a file of plain data; nothing in it is ever executed. A state without a plain form is held
 in memory for this run alone, and the pin says so.

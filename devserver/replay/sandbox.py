@@ -157,8 +157,7 @@ def _target(event: str, arguments: tuple[Any, ...]) -> str:
 
 
 def shut(folder: Path, *, network: bool = False) -> Sandbox:
-    """Isolate this process for good; it may write below `folder`. Call it before there is another
-    thread.
+    """Isolate this process, but for `folder`, for good. Call it before there is another thread.
 
     `network`: have the hook alone keep it away, which can let some code through.
     """

@@ -1,5 +1,4 @@
-"""Tells the effects of a change of mods on their users: events without a handler, answers of
-another shape.
+"""Tells how a change of mods reaches their users: events without a handler, other answers.
 
 Lost events are known at once; the shape of answers only after the new generation has given some, so
 it is looked for a few times after a change, on a thread of its own, in the rows that the recorder

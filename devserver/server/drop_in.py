@@ -1,5 +1,4 @@
-"""The drop-in for `openagents.core.network`: scripts keep their import lines and run on our
-network.
+"""The drop-in for `openagents.core.network`: scripts keep their imports and run on our network.
 
 `install` answers the names under which OpenAgents keeps its network class. The rest of that package
 stays theirs. If the package is not installed, its events and its base class for mods are answered

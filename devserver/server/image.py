@@ -1,5 +1,4 @@
-"""This process's own image: how it was started, and its replacement by a fresh one of the same
-program.
+"""This process's own image: how it was started, and its replacement by a fresh one.
 
 The conditions of a fresh start are restored first: arguments, environment, folder, umask, signals.
 Only inheritable descriptors and the memory file survive. Knows nothing of networks.
@@ -100,8 +99,7 @@ def hear_signals() -> None:
 
 
 def write_memory(values: Mapping[str, Any]) -> int:
-    """Write plain values to a file without a name, in memory if the system can do that; return its
-    descriptor.
+    """Write plain values to a nameless file, in memory where possible; return its descriptor.
 
     Raises OSError if memory or disk is full.
     """

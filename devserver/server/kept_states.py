@@ -1,5 +1,4 @@
-"""The states that outlive a crash: those of mods with `persist_state = True`, as far as they are
-plain data.
+"""The states that outlive a crash: of mods with `persist_state = True`, as far as they are plain.
 
 Written at most once a second, when something has changed, to `.oa-dev/state.json` (0600, by
 rename). A clean end empties the file; its content at a start is that of a run that crashed. Read

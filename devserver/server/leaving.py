@@ -1,5 +1,4 @@
-"""The end of the process: in time, whatever threads and processes of mods do, naming those that are
-left.
+"""The end of the process: in time, whatever mods' threads and processes do, naming those left.
 
 At its end Python waits for every thread that is not a daemon, for the workers of pools and for exit
 callbacks, without limit. Here a person waits for at most `LEAVE_SECONDS` from the request on.

@@ -1,5 +1,4 @@
-"""Settings of the server's process at its start: room for many connections, no core dumps, short
-turns.
+"""Settings of the server's process: room for many connections, no core dumps, short turns.
 
 A core dump would hold every secret of this run. Children of mods inherit both: not more than
 MOST_FILES descriptors, because some programs close each number up to the limit when they start

@@ -1,5 +1,4 @@
-"""Removes live secrets from everything that is shown: log lines, errors, outcomes. Writes nothing
-itself.
+"""Removes live secrets from all that is shown: log lines, errors, outcomes. Writes nothing itself.
 
 Keeps only the run's own tokens. An agent's secret is recognised by its digest, which is all that is
 known of it.

@@ -50,8 +50,7 @@ _TIMED = 5
 
 
 class Replays:
-    """Arguments: `files`, where pins lie; `redact` removes live secrets from kept values; `tell` is
-    told facts.
+    """`files`: where pins lie; `redact` removes live secrets from kept values; `tell` gets facts.
 
     `begin` starts work without a waiting caller.
     """
@@ -286,8 +285,7 @@ class Replays:
     async def replay(
         self, what: int | str | Mapping[str, Any], *, payload: Mapping[str, Any] | None = None, on: str = "now"
     ) -> dict[str, Any]:
-        """Run an event again, on the running code (`now`), on the code `before` its last reload, or
-        on `both`.
+        """Run an event again: on the running code (`now`), that `before` its last reload, `both`.
 
         A pin begins on its own state, other events on the present one. Nothing is delivered,
         nothing is kept. Raises DevServerError.

@@ -1,5 +1,4 @@
-"""The file that a running server leaves beside its network.yaml, so that commands find it:
-`.oa-dev/run.json`.
+"""The file by which commands find a running server: `.oa-dev/run.json` beside its network.yaml.
 
 It holds the admin token, so it is written and believed only as a private file of this user. This
 module knows the file and the process that wrote it; it never connects to anything.
@@ -169,8 +168,7 @@ def read_run_file(workspace: Path) -> RunFile | None:
 
 
 def remove_run_file(workspace: Path, pid: int) -> None:
-    """Remove the file if the process `pid` wrote it; the file of a later server stays. A missing
-    one is fine.
+    """Remove the file if the process `pid` wrote it. A missing one, or a later server's, is fine.
 
     Raises DevServerError for a file that cannot be believed, which stays too.
     """
@@ -180,8 +178,7 @@ def remove_run_file(workspace: Path, pid: int) -> None:
 
 
 def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> None:
-    """Write a file of this user alone into the folder of the server, or one in it, at once and
-    whole.
+    """Write a file of this user alone into the server's folder, or one in it, at once and whole.
 
     Raises DevServerError if the folder is not a private one of this user; OSError if it cannot be
     written.

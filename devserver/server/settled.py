@@ -1,5 +1,4 @@
-"""Tells whether the code on disk runs, and if not why: for programs that have saved and need to
-know.
+"""Tells whether the code on disk runs, and if not why: for programs that save and need to know.
 
 Waits until that is decided and changes nothing: a save that the watch has not brought yet is
 undecided, a failed one is decided.

@@ -29,8 +29,7 @@ _ANYWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 
 
 
 def bind(host: str, port: int, *, strict: bool) -> socket.socket:
-    """Return a listening socket on `host`, on `port` or, unless `strict`, the next free one; port 0
-    takes any.
+    """Return a listening socket on `host` and `port`, or unless `strict` the next free one; 0: any.
 
     Raises PortInUse if none is free, CannotListen for an address that is not ours or a port that we
     may not take.

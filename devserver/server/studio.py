@@ -1,5 +1,4 @@
-"""OpenAgents' Studio at /studio: the build in the installed package openagents, at the origin of
-the network.
+"""OpenAgents' Studio at /studio: the build in the installed package, at the network's origin.
 
 Nothing of it is ours: its files are served unchanged. Being of one origin, it needs no exception in
 the gate. Its pages have a policy of their own, for the needs of such a build; it may connect to

@@ -1,5 +1,4 @@
-"""The contents of the feed: the recorder, facts, log lines, results of plans, and the mods that
-run.
+"""The contents of the feed: the recorder, facts, log lines, results of plans, and running mods.
 
 Facts and lines come to it without secrets; events of mods are cleaned on their way out.
 """

@@ -1,5 +1,4 @@
-"""Reads a mod's declarations without executing its source: class attributes, and packages in a PEP
-723 block.
+"""Reads a mod's declarations without executing it: class attributes, and a PEP 723 block.
 
 Pure: text in, values out.
 """

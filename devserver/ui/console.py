@@ -239,8 +239,7 @@ class Console:
             self._writer.write(f"{_WIPE_LINE}{text}{self._question}" if self._question else text)
 
     def _goes_on(self, fact: facts.Replayed) -> bool:
-        """Append the results of pinned events to the line of the save; return whether that was
-        possible.
+        """Append the results of pinned events to the line of the save; return whether it could.
 
         That is so if all are the same, and nothing was written since: one line for a reload stays
         true.

@@ -14,8 +14,7 @@ LINE_LIMIT = 4000
 
 
 def safe(text: str) -> str:
-    """Return the text with every unprintable character spelled out as in a Python literal, without
-    line breaks.
+    """Return a text in one line, with unprintable characters as in a Python literal.
 
     Printable is what `str.isprintable` calls so: it excludes all of Unicode's "other" and
     "separator" characters but the space, so control characters, C1, direction overrides, zero-width
@@ -66,8 +65,7 @@ def _fitting(text: str, columns: int) -> int:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal safe text takes: wide characters take two, combining
-    ones none."""
+    """Return the columns that safe text takes: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
     return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)

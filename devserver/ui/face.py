@@ -57,8 +57,7 @@ def console_face(
     log_errors: TextIO | None = None,
     mode: Mode | None = None,
 ) -> Face:
-    """Return the face for people: a console on `stream`, and the keys of the terminal on standard
-    input.
+    """Return the face for people: a console on `stream`, and the keys from standard input.
 
     `mode` is the terminal's at the end, if an earlier image of this process has changed it. With
     `log_errors`, the log goes to that stream as JSON lines instead.

@@ -1,5 +1,4 @@
-"""Reads single keys from a terminal and passes them on as `KeyPressed`. Others decide what a key
-does.
+"""Reads single keys from a terminal and passes them on as `KeyPressed`; others act on them.
 
 A thread reads; it never holds the terminal while a debugger has it, while the process is in the
 background, or after `stop()`. The terminal is restored after every end of the process but a kill.
@@ -94,8 +93,7 @@ class Keys:
             self._terminal.restore()
 
     def leave(self) -> None:
-        """End, and leave the terminal to the next image of this process: typing meanwhile is not
-        shown."""
+        """End, and leave the terminal to the next image of this process, which shows no typing."""
         undo, self._undo = self._undo, []
         if not undo:
             return
@@ -173,8 +171,7 @@ class Keys:
         return bool(burst)
 
     def _burst(self) -> str:
-        """Return input without a pause, of which only the beginning is kept; nothing at the end of
-        input."""
+        """Return input up to a pause, of it the beginning; "" at the end of input."""
         kept, descriptor = b"", self._terminal.descriptor
         ready = True
         while ready and not self._ended:

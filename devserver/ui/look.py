@@ -1,5 +1,4 @@
-"""Decides how a stream is written to: signs or words, colours, links, one line or several for a
-fact.
+"""Decides how a stream is written to: signs or words, colours, links, one line or several.
 
 Decides from its arguments (is it a terminal, the environment) and touches neither.
 """

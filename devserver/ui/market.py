@@ -14,8 +14,7 @@ _MOST = 40
 
 
 def package_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Yield a line for each package that comes, goes or moves, as `+ idna 3.20   new · needed by
-    mods.search`."""
+    """Yield a line for each package that comes, goes or moves: `+ idna 3.20 new · needed by …`."""
     for each in rows[:_MOST]:
         before, now, why = each["from"], each["to"], each["needed_by"]
         sign, style = ("+", Style.GOOD) if before is None else ("-", Style.BAD) if now is None else ("~", Style.WARN)
@@ -32,8 +31,7 @@ def package_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
 
 
 def conflict_lines(why: Explained, *, whole: bool) -> Iterator[Line]:
-    """Return both sides of a conflict about one package, or uv's words; with `whole` its
-    derivation, too."""
+    """Return both sides of a conflict about a package, or uv's words; `whole`: its derivation."""
     if why.sides:
         names = max(len(each.who) for each in why.sides)
         needs = max(len(each.needs) for each in why.sides)

@@ -63,8 +63,7 @@ def size_of(count: float) -> str:
 
 
 def held_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """Return what holds replaced code of each mod in `values`, by its `old_code` (`proven` and
-    `holders`)."""
+    """Return what holds replaced code of each mod, by its `old_code` (`proven`, `holders`)."""
     return tuple(line for each in _rows(values.get("mods")) for line in _old_code(each))
 
 

@@ -21,8 +21,7 @@ Mode = list[Any]
 
 
 class Terminal:
-    """One terminal by its file descriptor. Every method may be called in any state, any number of
-    times.
+    """One terminal by its descriptor. Each method may be called in any state, at any time.
 
     `before` is the mode to restore in the end, if an earlier image of this process has changed it.
     """
@@ -58,8 +57,7 @@ class Terminal:
             return
 
     def foreground(self) -> bool:
-        """Return whether this process may read the terminal; one that does not control us is always
-        free."""
+        """Return whether this process may read the terminal; one of others is always free."""
         try:
             return os.tcgetpgrp(self.descriptor) == os.getpgrp()
         except OSError:

@@ -1,5 +1,4 @@
-"""Writes text to a stream from a thread of its own, so that telling a fact never waits for a
-reader.
+"""Writes text to a stream from a thread of its own: telling a fact never waits for a reader.
 
 Text beyond the bounded queue is counted and told later; a stream whose reader has gone is given up
 silently. Knows nothing of facts.
