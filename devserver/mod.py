@@ -258,8 +258,7 @@ class BaseMod:
         """
 
     def register_event_handler(self, handler: Handler, patterns: str | Sequence[str]) -> None:
-        """Add a handler by hand; the patterns are those of `mod_event_handler`. Call it before
-        `initialize()` ends.
+        """Add a handler by hand, by patterns as of `mod_event_handler`, before `initialize()` ends.
 
         Raises ValueError for a pattern that could match nothing.
         """

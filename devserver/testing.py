@@ -1,5 +1,4 @@
-"""Test mods in a network of their own: temporary storage, agents, reloads, a clock that a test
-moves, all facts.
+"""Test mods in a network of their own: storage, agents, reloads, a clock that a test moves, facts.
 
 A test never touches the data of a server that runs: the network has a storage folder of its own,
 opens no port, and ends with the test. With pytest the fixture `network` is there by itself:

@@ -17,8 +17,7 @@ from typing import Any
 
 
 def construct(mod_class: type[Any], mod_name: str) -> Any:
-    """Make an instance, with the mod's path if the constructor takes a name. Raises the exceptions
-    of the constructor."""
+    """Make an instance, with the mod's path if its constructor takes a name; that may raise."""
     arguments = (mod_name,) if _takes_name(mod_class) else ()
     instance = mod_class.__new__(mod_class, *arguments)
     if mod_class.get_storage_path.__qualname__ == "BaseMod.get_storage_path":

@@ -1,5 +1,4 @@
-"""Events and answers from our form to that of openagents, and back. Field names and meanings are
-the same in both.
+"""Events and answers in our form and in that of openagents: field names and meanings are the same.
 
 Payload and metadata are shared and not copied: changes by a mod reach later mods and receivers, as
 there.
@@ -49,7 +48,7 @@ def event_from(event: Any) -> Event:
 
 
 async def process_theirs(event: Any, process: Callable[[Event], Awaitable[EventResponse]]) -> Any:
-    """Send an openagents event through a network. Raises TypeError if it is none."""
+    """Send an openagents event through a network. Raises TypeError for another object."""
     upstream = upstream_of(event)
     if upstream is None:
         raise TypeError(f"an event is a devserver.Event or an openagents Event, not {type(event).__name__}")

@@ -145,7 +145,6 @@ class EventGateway:
         return list(self._directory.channels())
 
     async def deliver_to_agent(self, event: Any, agent_id: str) -> bool:
-        """Put an event into an agent's queue, past all mods, if its subscriptions cover it; return
-        whether they did."""
+        """Queue an event for an agent if its subscriptions cover it; return whether they did."""
         agent, ours = self._directory.agent(agent_id), event_from(event)
         return agent is not None and self._directory.wants(agent, ours) and self._directory.deliver_to(agent, ours)

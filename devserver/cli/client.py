@@ -46,8 +46,7 @@ class ServerRefused(DevServerError):
 
 
 class Client:
-    """A proven server. Each method raises NotRunning when the server does not answer, and
-    ServerRefused when it declines."""
+    """A proven server. Methods raise NotRunning without an answer, ServerRefused at a refusal."""
 
     def __init__(self, found: RunFile) -> None:
         self._found = found

@@ -94,8 +94,7 @@ def schema(of: str) -> int:
 
 
 def _config_schemas() -> dict[str, dict[str, Any]]:
-    """Return the schemas of the mods' configurations, by path: of those that run here, else of
-    those that can be loaded.
+    """Return the schemas of configurations by mod: of those that run here, else of those that load.
 
     Without a server, the mods of the network here are imported in a process of their own, as by
     `check`.
@@ -114,8 +113,7 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
 
 
 def doctor(given: Path | None, *, as_json: bool) -> int:
-    """Print every setting with its source, and the facts of this machine that matter. Exits with 1
-    if something is wrong."""
+    """Print settings with their sources, and facts of this machine. A problem is exit code 1."""
     from devserver.cli.doctor import examined
 
     try:

@@ -1,5 +1,4 @@
-"""Examines the conditions of a run beside its code: settings with their sources, limits of the
-machine, the terminal.
+"""Examines the conditions of a run: settings with their sources, the machine's limits, the terminal.
 
 Changes nothing and starts nothing. Each problem comes with its cure.
 """

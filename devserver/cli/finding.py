@@ -1,5 +1,4 @@
-"""The commands `search` and `show`: they read catalogues, and the wheel of a mod. Nothing is
-installed or imported.
+"""The commands `search` and `show`: they read catalogues and wheels, and import nothing of them.
 
 Addresses are asked only here, and for commands that change packages.
 """
@@ -22,8 +21,7 @@ from devserver.ui import catalogue as ui
 
 
 def catalogues(ask: Ask = Ask.FETCH) -> tuple[Listed, Path]:
-    """Read the catalogues of the network here, or the built-in one without a network; return them
-    with their folder.
+    """Read the network's catalogues, else the built-in one; return them with their folder.
 
     Raises ConfigError for a network.yaml that cannot be read.
     """
@@ -50,8 +48,7 @@ def find_mods(words: str, *, as_json: bool) -> int:
 
 
 def show_mod(name: str, *, source: bool, diff: bool, as_json: bool) -> int:
-    """Print the facts about a mod, before any of it has run; with all of its source, or with the
-    differences of a version."""
+    """Print what is known of a mod before it runs; with its source, or a version's differences."""
     listed, workspace = catalogues()
     plain, _, version = name.partition("==")
     try:

@@ -86,8 +86,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:
-    """Raise Problem for an address that other machines can reach, unless the names that they may
-    use are `allowed`.
+    """Raise Problem for an address that other machines reach, unless their names are `allowed`.
 
     Being reachable takes two wishes, so that neither a habit nor a copied line is enough.
     """

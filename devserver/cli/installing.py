@@ -1,5 +1,4 @@
-"""The commands `add`, `update`, `remove` and `sync`: ask once, change files, and wait for their
-effects on a running server.
+"""The commands `add`, `update`, `remove`, `sync`: ask once, change files, wait for the server.
 
 A change that does not start is taken back: the files are restored byte for byte.
 """

@@ -316,8 +316,7 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
 
 
 def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:
-    """Return host and port, from the first HTTP transport or from the older keys beside `name`, and
-    the keys without effect.
+    """Return host and port, of the first HTTP transport or beside `name`, and keys without effect.
 
     Only a loopback address is taken from a file: the command line asks for any other.
     """

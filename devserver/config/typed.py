@@ -61,8 +61,7 @@ _WANTED = {
 
 
 class Misfit(NamedTuple):
-    """One value that a model refuses. `loc` leads to it in the given values; `kind` is pydantic's
-    word for the error.
+    """A value that a model refuses. `loc` leads to it; `kind` is pydantic's word for the error.
 
     `about_key`: the key itself is wrong, not its value.
     """

@@ -87,8 +87,7 @@ class Document:
     _guesses: int = 0
 
     def values(self) -> Any:
-        """Return the whole document as plain Python values, with merges (`<<`) written out and
-        unclear scalars as `Unclear`.
+        """Return the document as values: merges (`<<`) written out, unclear scalars as `Unclear`.
 
         The value of a key that is `version` or ends in `_version` stays text: 1.10 is not 1.1.
         """

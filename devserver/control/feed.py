@@ -1,5 +1,4 @@
-"""The feed: everything that happens, for the page, `oa-dev events` and programs, as often as they
-can look at it.
+"""The feed: everything that happens, for the page, `oa-dev events` and programs, at their own pace.
 
 A question is held until there is news, and answered a moment later with all news, so that an answer
 costs the same at any rate of events. Rows, sums, facts and log lines are JSON already and are put
@@ -87,8 +86,7 @@ class FeedApi:
         )
 
     async def feed(self, request: Request) -> Answer:
-        """Return the events after the cursors `after`, `facts`, `logs` and `second`; without
-        `after`, the latest.
+        """Return what is new since the cursors `after`, `facts`, `logs`, `second`, else the latest.
 
         With `only=rows` facts and log lines are left out, and are no news. The answer without
         `after` names the columns of rows, and is given at once.

@@ -28,8 +28,7 @@ class Receipts(Protocol):
     def reloads(self) -> Tape[dict[str, Any]]: ...
 
     async def diff(self, number: int) -> list[dict[str, Any]] | None:
-        """Return the changes of each file: `path`, `added`, `removed`, the unified diff as `text`;
-        None: not kept."""
+        """Return each file's `path`, `added`, `removed`, `text` (a diff, or None: not kept)."""
 
     def beside(self, number: int) -> dict[str, Any]:
         """Return further facts about a change: `pins`, `contract`, `state`, without empty ones."""

@@ -1,5 +1,4 @@
-"""The latest items of a kind, numbered from 1, for callers that wait for the next ones. Knows
-nothing of the items.
+"""The latest items of a kind, numbered from 1, for callers that wait for the next ones.
 
 Keeps them as JSON, bounded in number and, by their account, in bytes.
 """

@@ -205,8 +205,7 @@ class Copies:
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(self, revision: int, along: Mapping[str, Any] | None = None) -> dict[Path, str | None]:
-        """Have the files of a revision; those that differ from before, with their digests. `along`: what came with the
-        ask.
+        """Have a revision's files; return those that differ, with digests. `along`: from the ask.
 
         Raises BadCode for what is missing or not what its digest says, and where this host has another environment.
         """

@@ -318,8 +318,7 @@ class Link:
         return Stored(int(state.last_seq), int(state.messages), int(state.bytes))
 
     async def last_value(self, stream: str, subject: str) -> Message | None:
-        """Return the last value of a key, also one that says that the key is gone. Raises
-        EngineAway, EngineRefused."""
+        """Return a key's last value, also if it is gone. Raises EngineAway, EngineRefused."""
         with self._speaking():
             try:
                 return _read_value(await self._reading(stream).get_last_msg(stream, subject, direct=True))
@@ -378,8 +377,7 @@ class Link:
         await self.publish(reply, b"+ACK")
 
     async def left(self, stream: str, consumer: str) -> int:
-        """Return how many messages of a queue a consumer has not been given yet. Raises EngineAway,
-        EngineRefused."""
+        """Return how many messages wait for a consumer. Raises EngineAway, EngineRefused."""
         with self._speaking():
             return int((await self._context.consumer_info(stream, consumer)).num_pending or 0)
 

@@ -1,5 +1,4 @@
-"""The state of a mod on its way to another host: packed where it runs, read where it will, and believed as little as
-can be.
+"""The state of a mod on its way to another host: packed here, read there, and believed little.
 
 What packs a state is pickle, which can be made to call anything. So what comes from another host names classes of the
 mod's own modules and a few of Python's, and nothing else is looked up for it.

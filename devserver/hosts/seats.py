@@ -36,8 +36,7 @@ class Seat:
         return replace(self, host=host, epoch=self.epoch + 1)
 
     def problem(self, host: str, epoch: int) -> str:
-        """Return why `host` cannot answer an ask that was sent to the seat of that epoch: a code;
-        "" where it can."""
+        """Return why `host` cannot answer an ask to the seat of that epoch: a code, or ""."""
         return "" if self.host == host and self.epoch == epoch else "stale_seat"
 
 

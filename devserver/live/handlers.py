@@ -89,8 +89,7 @@ def _required(model: Any) -> frozenset[str]:
 
 
 def collect_handlers(instance: BaseMod) -> HandlerTable:
-    """Collect the handlers of an instance: marked methods (of the most derived class), notices,
-    those registered by hand.
+    """Collect an instance's handlers: marked methods (most derived class), notices, added by hand.
 
     Raises TypeError, naming it, for a handler that cannot be called with an event, or with an event
     and its payload.

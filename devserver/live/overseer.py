@@ -69,8 +69,7 @@ class Overseer:
             self.look(time.monotonic())
 
     def look(self, now: float) -> None:
-        """End calls that have run too long at `now` (monotonic seconds). Lingering generations have
-        a limit of their own."""
+        """End calls that run too long at `now` (monotonic); lingering ones have another limit."""
         limit = self._around.limits.handler
         for generation in self._registry.live:
             if generation.calls and generation.state is ModState.LIVE:

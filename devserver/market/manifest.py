@@ -1,5 +1,4 @@
-"""Reads the files beside a mod: `mod_manifest.json`, in the form of OpenAgents, and
-`pyproject.toml`. Imports nothing.
+"""Reads the files beside a mod: `mod_manifest.json`, as OpenAgents has it, and `pyproject.toml`.
 
 The class of a mod may say the same (`version`, `requires`); then the class counts.
 """

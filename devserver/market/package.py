@@ -185,8 +185,7 @@ def installed_package(folder: Path, name: str) -> Package:
 
 
 def refuse_shadowing(package: Package, taken: Mapping[str, str]) -> None:
-    """Raise PackageRefused for a package with a top name that is `taken`: by the given owner, as in
-    `oa-dev itself uses`.
+    """Raise PackageRefused for a top name that is `taken`: by an owner, as in `oa-dev itself uses`.
 
     The names of Python's own modules and of this server are always taken, so is `mods`.
     """

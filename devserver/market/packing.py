@@ -1,5 +1,4 @@
-"""From a mod of the workspace to the sources of a package: its pyproject.toml, and imports that a
-package could not make.
+"""From a mod to the sources of a package: its pyproject.toml, and imports that it could not make.
 
 `mods/polls/` becomes the top package `polls`. Nothing is executed here; a build and a first import
 come afterwards.

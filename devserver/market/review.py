@@ -276,8 +276,7 @@ class _Reader:
             yield Touch(FILES, f"{method.attr} of a path", where)
 
     def _full(self, node: ast.AST) -> str | None:
-        """Return the dotted name that an expression stands for, by the imports of the source; None
-        for other expressions."""
+        """Return an expression's dotted name, by the imports of the source; None for others."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)

@@ -54,8 +54,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The input of a resolution: the folder with the texts of `wants`, and the lock to write, which
-    is taken into account.
+    """The input of a resolution: the folder with `wants` as texts, and the lock to read and write.
 
     `upgrade` are the distributions that may move, beside those that are not locked. `without` are
     left out of the lock. `before`: releases of remote indexes that are younger than this (RFC 3339)

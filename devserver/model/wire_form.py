@@ -1,5 +1,4 @@
-"""Facts as JSON: the only place that gives them a form. `forms` has the types; nothing here writes
-or reads a stream.
+"""Facts as JSON: the only place that gives them a form. `forms` has the types; no stream is used.
 
 `lines_of` makes the lines of `oa-dev run --json`; the other functions make the parts that lines,
 answers of the control API and answers of commands share. `wire_read` reads them.
@@ -28,8 +27,7 @@ _PROXIED = "open to everyone whom a proxy or tunnel of this machine lets in, une
 
 
 def iso(moment: datetime) -> str:
-    """Return an aware time in the one form of all JSON: ISO 8601 in UTC with milliseconds,
-    `2026-01-31T10:14:02.123Z`."""
+    """Return an aware time as all JSON has it: ISO 8601 in UTC, `2026-01-31T10:14:02.123Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

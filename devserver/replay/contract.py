@@ -1,5 +1,4 @@
-"""The events that a network answers, and the shapes of the answers, before and after a change of
-its mods. Pure.
+"""The events that a network answers, and the answers' shapes, before and after a change. Pure.
 
 Made from recorded traffic: of each generation the answers to an event, and the events that it sent
 because of one. Compares the shapes of values, never the values.

@@ -191,8 +191,7 @@ def noise_of(one: Observation, two: Observation) -> tuple[str, ...]:
 
 
 class Pins:
-    """The pins of a workspace, by name, in a folder of this user alone. `is_here`: whether a pin is of an
-    event of this run."""
+    """A workspace's pins, in a private folder. `is_here`: whether this run had a pin's event."""
 
     def __init__(self, files: PrivateFolder, is_here: Callable[[Pin], bool] = lambda pin: False) -> None:
         self._files = files

@@ -1,5 +1,4 @@
-"""Isolates this process before code of mods runs events again in it: no network, no programs, no
-writes elsewhere.
+"""Isolates a process before code of mods runs in it: no network, no programs, no writes elsewhere.
 
 The kernel isolates the network if it allows a network namespace of one's own (Linux); that holds
 for code in C too. An audit hook refuses the rest, and names the refusals. Neither stops code in C

@@ -156,8 +156,7 @@ async def _check_each(path: Path, proven: Collection[str], write: Write) -> None
 
 
 async def _tried(engine: Engine, step: Step, write: Write) -> tuple[ErrorFacts, ...]:
-    """Return all that is wrong with a mod: every value of its configuration that does not fit, else
-    one error at most.
+    """Return what is wrong with a mod: all values that do not fit, else one error at most.
 
     Writes the schema of a configuration that has a model.
     """

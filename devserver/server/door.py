@@ -1,5 +1,4 @@
-"""Writes the file that leads a browser to the page with a ticket: `.oa-dev/open.html`, for this
-user's eyes alone.
+"""Writes the file that leads this user's browser to the page with a ticket: `.oa-dev/open.html`.
 
 Every user of the machine can read the arguments of a browser, and so learns the name of this file,
 but not the ticket in it. Must not start a browser.

@@ -47,8 +47,7 @@ class Exposure:
 
 
 def kept_token(workspace: Path) -> str:
-    """Return the join token of a workspace, the same in every run, so that a restart locks no agent
-    out; a new one at first.
+    """Return the join token of a workspace, the same in every run: no restart locks an agent out.
 
     Raises DevServerError for a file that others could have written or read.
     """

@@ -504,8 +504,7 @@ class Replays:
     async def send_again(
         self, what: int | str | Mapping[str, Any], payload: Mapping[str, Any] | None, seen: Mapping[str, int]
     ) -> dict[str, Any]:
-        """Really send an event, as a new one; return its answer. `seen`: the generations that the
-        caller has seen.
+        """Really send an event, as a new one; return its answer. `seen`: shown generations.
 
         Raises DevServerError, also if others run now.
         """

@@ -1,5 +1,4 @@
-"""Does a restart in place: stops reading, lets handlers finish, packs everything that survives, and
-replaces the image.
+"""Does a restart in place: stops reading, lets handlers end, packs what survives, replaces the image.
 
 Decides nothing: it carries out a plan that has a restart. Until the image is replaced everything
 can be taken back.

@@ -56,8 +56,7 @@ def run_file_path(workspace: Path) -> Path:
 
 
 def process_started(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since the machine did; None for no such
-    process, or without /proc.
+    """Return when a process started, in ticks since boot; None if it is gone, or without /proc.
 
     Together with the pid it names a process for good: pids are used again, a start time with them
     is not.

@@ -1,5 +1,4 @@
-"""Saves on their way to the network: applied at once, or held while a person has paused or wants to
-see them first.
+"""Saves on their way to the network: applied at once, or held while a person wants that.
 
 Reads network.yaml and passes triggers on; plans decide on the effects.
 """

@@ -46,8 +46,7 @@ class Sessions:
         return {"name": name, "notes": found.notes, "events": rows[:MOST_EVENTS], "of": len(rows)}
 
     async def moment(self, name: str, *, number: int, mod: str, path: str) -> dict[str, Any]:
-        """Run a session up to an event; return its observation, its recorded answer, and one level of a mod's state
-        after it.
+        """Run a session up to an event: observation, recorded answer, a level of a mod's state.
 
         Raises DevServerError.
         """

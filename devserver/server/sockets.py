@@ -59,8 +59,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def beside(listening: socket.socket) -> socket.socket | None:
-    """Return a socket for this machine's own agents and commands, if `listening` hears only one
-    address of the network.
+    """Return a socket for this machine's own clients, if `listening` hears only one address.
 
     It has the same port. Raises PortInUse if that is taken on the loopback address.
     """
@@ -78,8 +77,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def heard_addresses(listening: socket.socket) -> tuple[str, ...]:
-    """Return the addresses at which a socket listens; the one that this machine uses to reach
-    others stands for all of them.
+    """Return the addresses of a socket; the one used to reach others stands for all of them.
 
     Sends nothing.
     """

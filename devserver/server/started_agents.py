@@ -1,5 +1,4 @@
-"""Keeps the agents that `dev.agents` lists running beside the network: started, restarted on save,
-ended with it.
+"""Keeps the agents of `dev.agents` running beside the network: started, restarted, ended with it.
 
 network.yaml and the files on disk decide what runs, compared every quarter of a second.
 """

@@ -1,5 +1,4 @@
-"""The files that a server keeps beside its network.yaml, in `.oa-dev/`: its run file and its
-agents' identities.
+"""The files of a server in `.oa-dev/` beside its network.yaml: run file and agents' identities.
 
 Of two servers in one workspace the first has them to itself: the second runs without, and tells so.
 Reads and writes no file of the user's.

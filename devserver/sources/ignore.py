@@ -74,8 +74,7 @@ class Rules:
         self._directory_by_gitignore = lru_cache(maxsize=4096)(lambda inside: self._by_gitignore(inside, True))
 
     def why_ignored(self, path: Path, *, is_directory: bool = False) -> str | None:
-        """Return the rule, in words, by which a path is never a source; None for a path that may
-        be. It need not exist.
+        """Return the rule, in words, by which a path is never a source; None for one that may be.
 
         `path` is absolute, or relative to the workspace. The place of the workspace itself is never
         a reason.

@@ -106,8 +106,7 @@ class Roots:
         self._inner.clear()
 
     def holds(self, path: Path) -> bool:
-        """Return whether `path`, links followed, is a place for sources: below a root, not ours,
-        not installed, not hidden."""
+        """Return whether `path` may be a source: in a root, not ours, not installed, not hidden."""
         return self._holds_name(*os.path.split(_real(path)))
 
     def holds_in(self, folder: str) -> bool:

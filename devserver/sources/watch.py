@@ -156,8 +156,7 @@ class Watch:
             self._reader.stop()
 
     async def _guarded(self, work: Awaitable[None]) -> bool:
-        """Run a look; return whether it succeeded. A fault of ours is told, once, and does not hide
-        the next change."""
+        """Run a look; return whether it went well. A fault of ours is told, once."""
         try:
             await work
         except Exception as error:

@@ -1,5 +1,4 @@
-"""Opens an address in the browser of the person at this machine, if there is one. Never a browser
-in the terminal itself.
+"""Opens an address in the browser of the person at this machine, never in the terminal itself.
 
 Every user of the machine can read the arguments of a process: an address that is given here must
 not contain a lasting credential.
@@ -21,8 +20,7 @@ _PATIENCE = 3.0
 
 
 def browse(url: str) -> bool:
-    """Open an address; return whether that seems to have worked. Blocks for up to three seconds,
-    never raises."""
+    """Open an address; return whether that seems to have worked. Takes up to 3 s, never raises."""
     command = command_for(url, os.environ, sys.platform, shutil.which)
     if command is None:
         return False
@@ -46,8 +44,7 @@ def browse(url: str) -> bool:
 def command_for(
     url: str, environ: Mapping[str, str], platform: str, which: Callable[[str], str | None]
 ) -> list[str] | None:
-    """Return the command that opens an address, or None if no one would see it: over ssh, or
-    without a screen. BROWSER wins."""
+    """Return the command that opens an address; None over ssh or without a screen. BROWSER wins."""
     chosen = environ.get("BROWSER", "").split(os.pathsep)[0].strip()
     if chosen:
         return _chosen(chosen, url)

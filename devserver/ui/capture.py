@@ -30,8 +30,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 @contextmanager
 def captured(say: Say, *, keys: bool = False) -> Iterator[None]:
-    """Give every printed line to `say`, for as long as the context lasts. With `keys`, these handle
-    `breakpoint()`."""
+    """Give every printed line to `say` meanwhile. With `keys`, these handle `breakpoint()`."""
     before, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     stand_ins = tuple(Capture(each, say) for each in before)
     sys.stdout, sys.stderr = stand_ins

@@ -1,5 +1,4 @@
-"""Available mods as lines: the rows of a search, the description of a mod, the differences of a new
-version. Pure."""
+"""Available mods as lines: rows of a search, descriptions, differences of a version. Pure."""
 
 from __future__ import annotations
 
@@ -106,8 +105,7 @@ def _touches(touches: Mapping[str, Sequence[str]], read_from: str) -> Iterator[L
 
 
 def touch_rows(touches: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield a line of words for each kind of what is touched: `network (ssl api.py:3,
-    urllib.request api.py:7)`."""
+    """Yield a line for each kind of touch: `network (ssl api.py:3, urllib.request api.py:7)`."""
     for kind in sorted(touches, key=lambda kind: (kind != "storage", kind)):
         words = listed(touches[kind], "and", 4)
         yield words if kind == "storage" else f"{kind}: {words}"
@@ -163,8 +161,7 @@ def diff_lines(diff: Sequence[str]) -> Iterator[Line]:
 
 
 def difference_lines(facts: Mapping[str, Any]) -> tuple[Line, ...]:
-    """Return the new answers, needs and touches of a version; `facts` as `difference_facts` of
-    `market/shown` has them."""
+    """Return what a version newly answers, needs and touches, by `shown.difference_facts`."""
     rows: list[Line] = []
     for label, came, went in (("answers", "new_answers", "gone_answers"), ("needs", "new_needs", "gone_needs")):
         signed = [f"+ {each}" for each in facts[came]] + [f"- {each}" for each in facts[went]]

@@ -1,5 +1,4 @@
-"""Tells facts on a terminal or in a log. Chooses by the stream; formats through `lines` and
-`render`; decides nothing.
+"""Tells facts on a terminal or in a log, formatted by `lines` and `render`; decides nothing.
 
 Beyond lines it remembers only what its own keys ask for: the banner, the latest trace, the open
 question.
@@ -181,8 +180,7 @@ class Console:
             self._writer.write(CLEAR)
 
     def ask(self, question: str) -> None:
-        """Keep a question with the answer typed so far as the last line of the terminal; an empty
-        one ends it."""
+        """Keep a question and its answer so far as the last line; an empty one ends it."""
         with self._lock:
             fitted = _fitted(safe(question), self._width_of() - 1)
             self._question = render_line((Segment(fitted),), self.look) if question else ""

@@ -15,8 +15,7 @@ _WIDEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finding: its group, name and value, where that comes from or what it means, and whether
-    it is all right."""
+    """One finding: group, name, value, its source or meaning, and whether it is all right."""
 
     group: str
     name: str

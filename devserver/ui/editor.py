@@ -42,8 +42,7 @@ def chosen_editor(setting: str | None, environ: Mapping[str, str]) -> str:
 
 
 def link_of(editor: str) -> str | None:
-    """Return the address with which a browser opens a file in this editor, with {path}, {line} and
-    {column} in it."""
+    """Return the address by which a browser opens a file here, with {path}, {line}, {column}."""
     words = _words(editor)
     return _LINKS.get(Path(words[0]).name) if words else None
 

@@ -36,8 +36,7 @@ def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return safe text in lines of at most so many columns, broken between words if there is a
-    space to break at."""
+    """Return safe text in lines of so many columns, broken between words where possible."""
     lines, line = [], ""
     for word in text.split(" "):
         candidate = f"{line} {word}" if line else word

@@ -38,8 +38,7 @@ def event_line(row: Mapping[str, Any], view: View) -> Line:
 
 
 def event_lines(event: Mapping[str, Any], view: View) -> list[Line]:
-    """Return one event in lines: its own, its visits, the events sent on its behalf, its receivers,
-    its answer, its errors."""
+    """Return an event in lines: visits, events on its behalf, receivers, answer, errors."""
     arrow = view.look.glyphs.arrow
     rows = [_visit(each) for each in event["way"]]
     rows += [(f"  {arrow} #{each['number']} {each['event_name']}", each["took_ms"], "") for each in event["children"]]

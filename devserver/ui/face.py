@@ -38,8 +38,7 @@ class Face:
     log: LogLines
     keys: Keys | None = None
     leave: Callable[[], None] = lambda: None
-    """Writes everything that was told, and leaves the terminal to the next image of this process;
-    `go_on` undoes that."""
+    """Writes what was told, and leaves the terminal to the next image; `go_on` undoes that."""
     go_on: Callable[[], None] = lambda: None
     reveal: Callable[[str, str], None] = lambda page, why: None
     event: Callable[[Mapping[str, Any]], None] = lambda row: None
@@ -122,8 +121,7 @@ def _readable_terminal() -> int | None:
 
 
 def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Face:
-    """Return the face for programs: JSON lines on `stream`, the log on `errors`, with `human_log`
-    as lines for people."""
+    """Return the face for programs: JSON lines, and the log on `errors`, as JSON or for people."""
     lines = JsonLines(stream)
     log, close_log = _human_log(errors) if human_log else _json_log(errors)
 

@@ -38,8 +38,7 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def tell(self, fact: Fact) -> None:
-        """Write a fact. Of an ignored save that repeats within a second only some are written, see
-        `Repeats`."""
+        """Write a fact. Of an ignored save that repeats only some are written, see `Repeats`."""
         with self._lock:
             key = what_repeats(fact) if isinstance(fact, Ignored) else None
             if self._repeats.times(key, self._clock().timestamp()) is not None:
@@ -70,8 +69,7 @@ def log_line(said: Said, now: datetime) -> str:
 
 
 def line_of(values: Mapping[str, Any]) -> str:
-    """Return an object as one line. ASCII: nothing in it can steer a terminal or break a line; lone
-    surrogates survive."""
+    """Return an object as one line. ASCII: it cannot steer a terminal; lone surrogates survive."""
     try:
         text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), default=str)
     except Exception:

@@ -83,8 +83,7 @@ class Answer:
 
 
 def typed_on(answer: Answer, burst: str) -> Answer:
-    """Return the answer after a burst of input. Escape sequences (arrows) change nothing, Escape
-    alone gives up."""
+    """Return the answer after some input. Arrows and the like change nothing, Escape gives up."""
     if burst.startswith(ESCAPE):
         return Answer(answer.typed, cancelled=True) if burst == ESCAPE else answer
     typed = answer.typed

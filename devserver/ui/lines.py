@@ -23,8 +23,7 @@ _MOST_PROBLEMS = 3
 
 
 def blocks_of(fact: facts.Fact, view: View, times: int = 1) -> tuple[Block, ...]:
-    """Return the block for a fact; nothing for a fact that needs no words. `times`: how often it
-    has happened so far."""
+    """Return the block for a fact, if it needs words. `times`: how often it has happened so far."""
     match fact:
         case facts.Ready():
             return (_ready(fact, view),)

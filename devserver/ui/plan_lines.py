@@ -173,8 +173,7 @@ def outcome_told(outcome: Outcome, view: View) -> tuple[Block, ...]:
 
 
 def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
-    """Return the one line of steps that were applied: mods, duration, why (unless rows have said
-    it), state, agents."""
+    """Return applied steps in a line: mods, duration, why (unless rows say it), state, agents."""
     glyphs = view.look.glyphs
     unloads = _only_unloads(good) and len(good) > 1
     names = joined((each.mod_id if unloads else _name(each) for each in good[:8]), ", " if unloads else "  ")
@@ -200,8 +199,7 @@ def _state(notes: Sequence[str]) -> str:
 
 
 def _why(reasons: Sequence[str], more: str) -> str:
-    """Return the reasons, each once; those of several mods that import one source are told
-    together, without the chain."""
+    """Return the reasons, each once; mods that import one source have one, without chains."""
     if len(reasons) == 1:
         return reasons[0]
     importers: dict[str, list[str]] = {}
@@ -229,8 +227,7 @@ def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Out
 
 
 def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tuple[Block, ...]:
-    """Return everything that failed: a frame for each error, and one line for mods that merely kept
-    their generation."""
+    """Return what failed: a frame for each error, a line for mods that kept their generation."""
     failed = [each for each in outcomes if each.error is not None]
     # Mods that fail together carry the error of the one that is at fault.
     culprits = [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed

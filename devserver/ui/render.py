@@ -1,5 +1,4 @@
-"""Blocks become text: escaped, cut, coloured, linked. Here every string from outside passes through
-`escape.safe`.
+"""Blocks become text: escaped, cut, coloured, linked. All from outside passes `escape.safe`.
 
 The only place that writes escape sequences for the terminal. Decides nothing about the words.
 """
@@ -47,8 +46,7 @@ def _single(block: Block) -> Line:
 
 
 def render_line(line: Iterable[Segment], look: Look, root: Path | None = None) -> str:
-    """Return one line as text, without its line break: at most 4 KiB of words, and no escape
-    sequences but ours."""
+    """Return a line as text, without a break: at most 4 KiB of words, only our escape sequences."""
     left, parts = LINE_LIMIT, []
     for segment in line:
         text = cut(safe(segment.text), left, look.glyphs.more)

@@ -1,5 +1,4 @@
-"""Replay in words: the results of pinned events after a save, of one run of an event, and the
-differences. Pure."""
+"""Replay in words: results of pinned events after a save, of one run, and the differences. Pure."""
 
 from __future__ import annotations
 
@@ -74,8 +73,7 @@ def _pin_line(pin: PinReplayed, view: View) -> Line:
 
 
 def brief(differences: Sequence[Differs], glyphs: Glyphs) -> str:
-    """Return the differences in one line: two changed ones with their values, then added and
-    removed ones by name."""
+    """Return the differences in a line: two changes with values, then added and removed by name."""
     changed = [each for each in differences if each.kind == "changed"]
     parts = [f"{each.path} {_one(each, glyphs, _SHORT)}" for each in changed[:_MOST_NAMED]]
     for sign, kind in (("+", "added"), ("-", "removed")):

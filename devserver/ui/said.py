@@ -12,8 +12,7 @@ PRINTED = "print"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line: its author (a generation as in "wiki v2", or a logger), its level, the words, and
-    what belongs to them.
+    """One line: its author ("wiki v2", or a logger), level, words, and what belongs to them.
 
     `trace` is the whole trace of an exception that was logged, "" without one.
     """
