@@ -268,17 +268,13 @@ def find_class(module: ModuleType, mod_id: str, base: type[Any]) -> type[Any] | 
     classes of the mod's own code come first, and of these the ones that are not base classes of others.
     """
     found: dict[str, type[Any]] = {name: value for name, value in sorted(vars(module).items()) if _is_mod(value, base)}
-    for name in _conventional(mod_id):
+    title = mod_id.title().replace("_", "")
+    for name in ("NetworkMod", f"{title}NetworkMod", f"{title}Mod", "Mod"):
         if name in found:
             return found[name]
     own = [each for each in found.values() if _is_own(each, module)]
     leaves = [each for each in own if not any(o is not each and issubclass(o, each) for o in own)]
     return next(iter(leaves or found.values()), None)
-
-
-def _conventional(mod_id: str) -> tuple[str, ...]:
-    title = mod_id.title().replace("_", "")
-    return "NetworkMod", f"{title}NetworkMod", f"{title}Mod", "Mod"
 
 
 def _is_mod(value: object, base: type[Any]) -> bool:

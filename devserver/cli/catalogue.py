@@ -19,7 +19,6 @@ else:
 
 
 def add_catalogue(app: typer.Typer) -> None:
-    """Add the commands to an app."""
     for command in (search, show, asked, pack, publish, index):
         app.command()(command)
 

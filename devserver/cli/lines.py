@@ -26,7 +26,6 @@ Mine = Annotated[bool, typer.Option("--mine", help="Keep the state of the line."
 
 
 def add_lines(app: typer.Typer) -> None:
-    """Add the commands to an app."""
     app.command("try")(try_)
     for command in (split, promote, drop, compare):
         app.command()(command)

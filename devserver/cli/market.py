@@ -24,7 +24,6 @@ Publisher = Annotated[
 
 
 def add_market(app: typer.Typer) -> None:
-    """Add the commands to an app."""
     for command in (add, update, remove, sync):
         app.command()(command)
 

@@ -44,7 +44,6 @@ class On(StrEnum):
 
 
 def add_replays(app: typer.Typer) -> None:
-    """Add the commands to an app."""
     for command in (pin, replay, test):
         app.command()(command)
     app.add_typer(pins, name="pins")

@@ -47,7 +47,6 @@ class RecordDo(StrEnum):
 
 
 def add_running(app: typer.Typer) -> None:
-    """Add the commands to an app."""
     app.command("open")(open_page)
     asking = (
         status,

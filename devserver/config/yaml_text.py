@@ -67,7 +67,9 @@ class Source:
 
     def problem(self, message: str, at: Any, hint: str | None = None, *, end: int | None = None) -> ErrorFacts:
         """Return a problem at a place (`line` and `column` from 0), with three lines around it."""
-        where = Frame(self.file, at.line + 1, at.column + 1, end_column=end, excerpt=self._excerpt(at.line))
+        around = range(max(at.line - 1, 0), min(at.line + 2, len(self.lines)))
+        excerpt = tuple((number + 1, _shown(self.lines[number])) for number in around)
+        where = Frame(self.file, at.line + 1, at.column + 1, end_column=end, excerpt=excerpt)
         return ErrorFacts("ConfigError", message, where, hint=hint)
 
     def node_problem(self, message: str, node: yaml.Node, hint: str | None = None) -> ErrorFacts:
@@ -78,10 +80,6 @@ class Source:
     def offset(self, index: int) -> int:
         """Return the byte in the file at which a character of the text begins."""
         return self.skipped + len(self.text[:index].encode())
-
-    def _excerpt(self, line: int) -> tuple[tuple[int, str], ...]:
-        numbers = range(max(line - 1, 0), min(line + 2, len(self.lines)))
-        return tuple((number + 1, _shown(self.lines[number])) for number in numbers)
 
 
 def _shown(line: str) -> str:

@@ -24,7 +24,6 @@ class ShelfApi:
         self._network = network
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table of this API."""
         return (
             Route("GET", "/_dev/catalogue", Scope.READ, self.search),
             Route("GET", "/_dev/catalogue/show", Scope.READ, self.show),

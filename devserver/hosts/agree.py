@@ -257,7 +257,8 @@ class Agreement:
             # A host that misses the decision finds the code there: before that is written, it is.
             await publishing
         except DevServerError as error:
-            self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
+            facts = ErrorFacts("EngineAway", f"the code could not be published: {error}")
+            self._no[author.here] = self._group.steps[0].mod_id, facts
 
     async def _keep_old(self, files: Mapping[str, bytes]) -> None:
         """Keep what is replaced on other hosts: an undo brings it back. Raises EngineAway and others."""
@@ -298,9 +299,6 @@ class Agreement:
                     mod_id or self._group.steps[0].mod_id,
                     replace(facts, message=f"{facts.message} (on {host})"),
                 )
-
-    def _fail(self, host: str, facts: ErrorFacts) -> None:
-        self._no[host] = self._group.steps[0].mod_id, facts
 
     async def _decide(self) -> None:
         """Write commit, and go on as it stands written. Raises FailedElsewhere for an abort."""

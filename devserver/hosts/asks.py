@@ -94,7 +94,7 @@ class Asks:
         """Answer from now on. Raises EngineAway."""
         self._members.on_go.append(self._host_gone)
         self._members.on_come.append(self._host_came)
-        self._link.on_away.append(self._engine_gone)
+        self._link.on_away.append(lambda: self._fail(NoAnswer("the engine is unreachable")))
         self._link.on_back.append(self._engine_back)
         self._listening = [
             await self._link.subscribe(f"{self._inbox}.>", self._replied),
@@ -297,9 +297,6 @@ class Asks:
         if away is not None:
             self._fail(NoAnswer(f"host {member.host} was started again"), host=member.host)
         self._news.set()
-
-    def _engine_gone(self) -> None:
-        self._fail(NoAnswer("the engine is unreachable"))
 
     async def _engine_back(self, seconds: float) -> None:
         self._news.set()

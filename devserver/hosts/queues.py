@@ -56,7 +56,7 @@ class Queues:
     def begin(self) -> None:
         """Take up the queues of those that die from now on."""
         self._members.on_go.append(self._host_gone)
-        self._members.on_come.append(self._host_came)
+        self._members.on_come.append(lambda member, away: self._leave(member.host))
         self._link.on_back.append(self._engine_back)
 
     async def end(self) -> None:
@@ -111,9 +111,6 @@ class Queues:
         for each in self._members.all.values():
             if not each.alive and each.host not in self._taken_up and self.is_mine():
                 self._begin_to_take_up(each.host)
-
-    def _host_came(self, member: Member, away: float | None) -> None:
-        self._leave(member.host)
 
     async def _engine_back(self, seconds: float) -> None:
         """Take up again: with the connection the consumers have ended."""

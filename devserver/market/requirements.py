@@ -49,16 +49,13 @@ def parse_requirement(text: str) -> Requirement:
 
     Raises ValueError, with the rule, for any other text.
     """
-    found = _REQUIREMENT.fullmatch("".join(text.split()) if _is_spaced_well(text) else "")
+    # Blanks stand only around operators and commas: "a b" names no mod.
+    is_spaced_well = len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
+    found = _REQUIREMENT.fullmatch("".join(text.split()) if is_spaced_well else "")
     if found is None or not is_range(found["range"] or ""):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         raise ValueError(f"{shown!a} is not a requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
     return Requirement(found["path"], found["range"] or "", text)
-
-
-def _is_spaced_well(text: str) -> bool:
-    """Return whether blanks stand only around operators and commas: "a b" names no mod."""
-    return len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
 
 
 def load_order(

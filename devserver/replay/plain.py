@@ -162,17 +162,12 @@ def _read(form: Any) -> Any:
         return deque(_read(inside), form["most"])
     if kind in ("tuple", "set", "frozenset"):
         return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](_read(inside))
-    pairs = _pairs(inside)
+    items = inside.items() if isinstance(inside, Mapping) else ((_read(key), each) for key, each in inside)
+    pairs = {key: _read(each) for key, each in items}
     if kind == "defaultdict":
         factory = form["factory"]
         return defaultdict(None if factory is None else _FACTORIES[factory], pairs)
     return {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}[kind](pairs)
-
-
-def _pairs(inside: Any) -> dict[Any, Any]:
-    if isinstance(inside, Mapping):
-        return {key: _read(each) for key, each in inside.items()}
-    return {_read(key): _read(each) for key, each in inside}
 
 
 def _tagged(kind: str, of: Any, **more: Any) -> dict[str, Any]:

@@ -98,7 +98,12 @@ class Contracts:
             self._note_needs(self._heard)
         changed = await run_in_thread(self._looked)
         named = await run_in_thread(self._with_agents, [*self._needs, *changed])
-        told: dict[str, Any] = form_of(ContractChanged(tuple(self._still_lost()), tuple(named)))
+        # Here and not above: most starts never need it.
+        from devserver.replay.contract import Heard
+
+        heard = Heard(_patterns(self._heard))
+        lost = tuple(each for name, each in self._lost.items() if name not in heard)
+        told: dict[str, Any] = form_of(ContractChanged(lost, tuple(named)))
         return told
 
     async def _after(
@@ -138,12 +143,6 @@ class Contracts:
         """Stop, at the end of the run."""
         if self._looking is not None:
             self._looking.cancel()
-
-    def _still_lost(self) -> list[LostEvent]:
-        from devserver.replay.contract import Heard
-
-        heard = Heard(_patterns(self._heard))
-        return [each for name, each in self._lost.items() if name not in heard]
 
     def _heard_now(self) -> Mapping[str, tuple[str, ...]]:
         registry = self._network.engine.registry

@@ -85,7 +85,9 @@ class Redactor:
         if not depth or value is None or isinstance(value, int | float):
             return None
         if isinstance(value, tuple | list):
-            return self._of_items(value, depth)
+            items = [self.of(each, depth - 1) for each in value]
+            same = all(one is other for one, other in zip(items, value, strict=True))
+            return None if same else type(value)(items)
         if isinstance(value, Mapping):
             changed = self._changed(value, depth)
             return {**value, **changed} if changed else None
@@ -93,11 +95,6 @@ class Redactor:
             changed = self._changed({name: getattr(value, name) for name in _names(type(value))}, depth)
             return dataclasses.replace(value, **changed) if changed else None
         return None
-
-    def _of_items(self, values: tuple[Any, ...] | list[Any], depth: int) -> Any:
-        clean = [self.of(each, depth - 1) for each in values]
-        same = all(one is other for one, other in zip(clean, values, strict=True))
-        return None if same else type(values)(clean)
 
     def _changed(self, values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found = ((key, self._of(each, depth - 1)) for key, each in values.items())

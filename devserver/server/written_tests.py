@@ -85,7 +85,7 @@ def _write_all(folder: Path, made: Written, name: str) -> Path:
 
 
 async def _failure(workspace: Path, made: Written, name: str) -> str:
-    """Return the last line of a failing test's message; empty if it passes."""
+    """Return the assertion of a failing test and its message; "" if it passes."""
     with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder:
         file = _write_all(Path(folder), made, name)
         process = await asyncio.create_subprocess_exec(
@@ -108,11 +108,8 @@ async def _failure(workspace: Path, made: Written, name: str) -> str:
             process.kill()
             await process.wait()
             return f"it did not end within {SECONDS:.0f} s"
+    if process.returncode == 0:
+        return ""
     lines = errors.decode("utf-8", "replace").strip().splitlines()
-    return "" if process.returncode == 0 else _last_words(lines)
-
-
-def _last_words(lines: list[str]) -> str:
-    """Return the assertion that failed, and its message."""
     shown = [each.strip() for each in lines if each.strip().startswith("assert ")][-1:]
     return "; ".join([*shown, *lines[-1:]]) or "it ended without a word"
