@@ -237,7 +237,7 @@ class Agent:
         joining = self._joining | ({} if self.secret is None else {"secret": self.secret})
         try:
             return await WebSocketLine.open(self.url, joining)
-        except NoWebSocket:
+        except NoWebSocket:  # polling passes where WebSocket does not
             return await _HttpLine.open(self.url, joining)
 
     def _take(self, values: Mapping[str, Any]) -> None:
@@ -257,6 +257,7 @@ class Agent:
     async def _end(self, *, leave: bool) -> None:
         line, task = self._line, self._task
         if line is not None and leave:
+            # Without it the server notices the end of the line itself, only later.
             with contextlib.suppress(OSError, _Lost, http.client.HTTPException, TimeoutError, AgentError):
                 await line.close(leave=True)
         if task is not None:

@@ -103,7 +103,7 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
 
     try:
         path = network_file(None)
-    except Problem:
+    except Problem:  # no network here, so no mods
         return {}
     try:
         rows = connect(path.parent).handlers()["mods"]

@@ -177,7 +177,7 @@ def _news_of_other(feed: Feed, wanted: Search) -> Iterator[News]:
             rows, skipped = feed.news(20.0)
         except (NotRunning, ServerRefused):
             time.sleep(10 * _LOOK)
-            with suppress(NotRunning):
+            with suppress(NotRunning):  # a server that was started again has another token
                 feed.server = server_here()
             continue
         yield [feed.named(row) for row in rows if fits(wanted, row)], skipped

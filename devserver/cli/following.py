@@ -62,7 +62,7 @@ class Followed:
         """Return why a restart in place does not come on its own, or ""."""
         try:
             problems = self.server.settle(1.0)["problems"]
-        except NotRunning:
+        except NotRunning:  # it has ended: nothing waits in it
             return ""
         return next((f"locked; {each['why']}" for each in problems if each["kind"] == "restart"), "")
 
@@ -70,7 +70,7 @@ class Followed:
         """Wait until everything on disk is dealt with."""
         try:
             self.server.settle()
-        except NotRunning:
+        except NotRunning:  # it has ended: nothing is left to settle
             return
 
     def _rows(self, seconds: float) -> list[dict[str, Any]]:

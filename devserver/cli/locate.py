@@ -40,7 +40,7 @@ def _upwards(folder: Path) -> Iterator[Path]:
         try:
             if each.stat().st_uid != os.geteuid():
                 return
-        except OSError:
+        except OSError:  # it may be a folder of anyone
             return
         yield each
 
@@ -89,7 +89,7 @@ def _below(folder: Path) -> list[Path]:
     """Return the networks one folder further down, at most a few."""
     try:
         return list(islice(folder.glob(f"*/{NAME}"), 10))
-    except OSError:
+    except OSError:  # what cannot be listed gives no hint
         return []
 
 

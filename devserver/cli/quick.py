@@ -55,7 +55,7 @@ def run_arguments(arguments: Sequence[str]) -> Run | None:
         elif word in VALUES and rest:
             try:
                 flags[VALUES[word].name] = VALUES[word].read(rest.pop(0))
-            except ValueError:
+            except ValueError:  # the parser tells what is wrong
                 return None
         elif word.endswith((".yaml", ".yml")) and not word.startswith("-") and network is None:
             network = Path(word)

@@ -118,6 +118,6 @@ def _said(error: DevServerError, *, as_json: bool) -> int:
         from devserver.model.wire_form import error_line, iso
 
         facts = ErrorFacts(type(error).__name__, str(error), hint=hint or None)
-        with suppress(OSError):
+        with suppress(OSError):  # stdout may be what has failed
             print(json.dumps(error_line(facts, int(code), iso(datetime.now(UTC)))))
     return code

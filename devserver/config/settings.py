@@ -177,7 +177,7 @@ def has_changed(settings: Settings, folder: Path, name: str) -> bool:
         return False
     try:
         return _read(folder / name) != settings.files[name]
-    except SettingError:
+    except SettingError:  # it could be read before
         return True
 
 

@@ -207,7 +207,7 @@ def described(loc: Loc, given: object, kind: str) -> str:
         return "a text" if kind != "string_pattern_mismatch" else "this one"
     try:
         return json.dumps(given, ensure_ascii=not isinstance(given, str) or not given.isprintable())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # JSON has no form for it
         return f"a value of type {type(given).__name__}"
 
 

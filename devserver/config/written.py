@@ -51,7 +51,7 @@ def read_written(path: Path, packed: Mapping[str, Any] | None = None) -> Written
 def _is_still(path: Path, data: bytes) -> bool:
     try:
         return read_regular(path, len(data)) == data
-    except OSError:
+    except OSError:  # the read that follows tells the error
         return False
 
 

@@ -411,6 +411,6 @@ def _outcomes(values: Mapping[str, Any]) -> dict[str, Outcome]:
         try:
             outcome = outcome_from_dict(each)
         except (LookupError, TypeError, ValueError):
-            continue
+            continue  # a host of another version may tell what this one cannot read
         found[outcome.mod_id] = outcome
     return found

@@ -283,7 +283,7 @@ def _noted(folder: Path) -> set[str]:
     """The files that an earlier process of this host has fetched. All else there is data of mods."""
     try:
         return set(parse_object((folder / _NOTE).read_bytes()))
-    except (OSError, Malformed):
+    except (OSError, Malformed):  # without the note nothing there is taken for code
         return set()
 
 

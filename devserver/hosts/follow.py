@@ -176,7 +176,7 @@ class Followed:
         """Read all again: what was written meanwhile, no message has told."""
         try:
             await self.read()
-        except DevServerError:
+        except DevServerError:  # away again: its next return reads
             return
 
     async def _keep_looking(self) -> None:

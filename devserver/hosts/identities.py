@@ -111,7 +111,7 @@ class Identities:
         """Write what has changed, and follow no more."""
         try:
             await asyncio.wait_for(self.settled(), 1.0)
-        except TimeoutError:
+        except TimeoutError:  # an end does not wait for an engine that is away
             pass
         await self._work.end()
 

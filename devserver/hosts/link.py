@@ -365,7 +365,7 @@ class Link:
         with self._speaking():
             try:
                 await self._context.delete_consumer(stream, consumer)
-            except NotFoundError:
+            except NotFoundError:  # the first time it finds nothing to end
                 pass
             subscription = await self._context.subscribe(
                 subject, stream=stream, config=config, cb=told, manual_ack=True

@@ -130,7 +130,7 @@ class Members:
                 pass  # the engine is away, which the link tells
             try:
                 await asyncio.wait_for(self._wanted.wait(), BEAT_SECONDS)
-            except TimeoutError:
+            except TimeoutError:  # time for the next beat
                 continue
 
     async def _tell(self, *, leaves: bool = False) -> None:

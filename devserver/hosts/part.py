@@ -249,7 +249,7 @@ class Follower:
         try:
             await self.decisions.put((str(revision),), {"word": Word.ABORT.value, "by": self.members.host}, last=0)
             return Word.ABORT
-        except Conflict:
+        except Conflict:  # a decision stands, which is read below
             pass
         except DevServerError:
             return None

@@ -31,9 +31,9 @@ def child_processes() -> tuple[Child, ...]:
     """Return the children of this process that run; none without /proc."""
     found, own = [], os.getsid(0)
     for task in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
+        with suppress(OSError):  # a thread may end meanwhile
             for word in task.read_text().split():
-                with suppress(OSError, ValueError):
+                with suppress(OSError, ValueError):  # and so may a child
                     pid = int(word)
                     if os.getsid(pid) == own and not _is_zombie(pid):
                         found.append(Child(pid, _command(pid)))
@@ -54,7 +54,7 @@ def end_children(seconds: float) -> tuple[Child, ...]:
     """Ask the children to end, wait up to `seconds`, then kill; return all of them. Blocks."""
     found = child_processes()
     for each in found:
-        with suppress(OSError):
+        with suppress(OSError):  # it may have ended
             os.kill(each.pid, signal.SIGTERM)
     latest = time.monotonic() + seconds
     while child_processes() and time.monotonic() < latest:

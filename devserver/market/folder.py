@@ -124,7 +124,7 @@ def find_installed(workspace: Path, data: bytes) -> Installed:
     Raises NotInstalled, with the problem of the lock if that is the reason.
     """
     wanted = hash_of(data)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # there is no folder before the first installation
         for folder in sorted(environments(workspace).iterdir()):
             found = _read_record(folder)
             if found is not None and found[0] == wanted:
@@ -161,7 +161,7 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
         }
         return values["lock"], Installed(folder, values["mods"], packages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return None  # damaged, or of another version: it counts as not installed
 
 
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
@@ -197,7 +197,7 @@ def changed_by_hand(installed: Installed) -> dict[str, tuple[str, ...]]:
 def _hash_now(file: Path) -> str:
     try:
         return f"sha256={record_hash(file.read_bytes())}"
-    except OSError:
+    except OSError:  # a missing file differs, too
         return ""
 
 
@@ -298,7 +298,7 @@ def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
     gone: list[Path] = []
     if not environments(workspace).is_dir():
         return gone
-    with contextlib.suppress(OSError, Busy), alone(workspace):
+    with contextlib.suppress(OSError, Busy), alone(workspace):  # the next start tries again
         for folder in sorted(environments(workspace).iterdir()):
             begun_by = folder.name.removeprefix(_NEW) if folder.name.startswith(_NEW) else ""
             if folder not in kept and not (begun_by.isdecimal() and _runs(int(begun_by))):
@@ -343,7 +343,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # a new file has no mode to keep
             other.chmod(stat.S_IMODE(path.stat().st_mode))
         other.replace(path)
     finally:

@@ -171,7 +171,7 @@ def _for_here(wheels: Any) -> str | None:
     found: list[tuple[int, str]] = []
     for each in wheels or ():
         place = each.path or each.url or ""
-        with contextlib.suppress(InvalidWheelFilename):
+        with contextlib.suppress(InvalidWheelFilename):  # no installer would choose it
             tags = parse_wheel_filename(unquote(PurePosixPath(urlsplit(place).path).name))[3]
             found += [(best[tag], place) for tag in tags if tag in best]
     return min(found)[1] if found else None

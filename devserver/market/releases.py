@@ -98,7 +98,7 @@ def releases_of(indexes: Iterable[str], name: str) -> tuple[Release, ...]:
         address = f"{index.rstrip('/')}/{normal(name)}/"
         try:
             values = json.loads(fetched(address, most=_MOST, accept=_JSON))
-        except BadCatalogue:
+        except BadCatalogue:  # unreachable, or without that name
             continue
         except ValueError:
             return ()
@@ -118,7 +118,7 @@ def too_young(releases: Iterable[Release], *, wanted: str, taken: str, before: d
     for each in releases:
         try:
             version = Version(each.version)
-        except InvalidVersion:
+        except InvalidVersion:  # uv does not take it either
             continue
         is_young = each.made is not None and each.made > before and not version.is_prerelease
         if is_young and package.allows(each.version) and (not taken or version > Version(taken)):

@@ -422,5 +422,5 @@ def _needs_quotes(text: str) -> bool:
         return True
     try:
         return bool(yaml.safe_load(text) != text) or text[0] in "-?=<~&*!|>%@`"
-    except yaml.YAMLError:
+    except yaml.YAMLError:  # it could not even be read back
         return True

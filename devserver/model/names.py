@@ -118,6 +118,6 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
+    except ValueError:  # a hostname may lead anywhere
         return False
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None

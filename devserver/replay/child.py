@@ -489,7 +489,7 @@ def _mark(folder: Path) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for path, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a file may go while the folder is walked
                 each = os.lstat(os.path.join(path, name))
                 found[os.path.join(path, name)] = (each.st_size, each.st_mtime_ns)
     return found

@@ -73,7 +73,7 @@ class _Process:
 
     async def end(self) -> None:
         """End it, and remove the files that it has written."""
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it may have ended itself
             self._process.kill()
         await self._process.wait()
         if self._process.stdin is not None:

@@ -170,7 +170,7 @@ def shut(folder: Path, *, network: bool = False) -> Sandbox:
 
 def step_back() -> None:
     """Let everything else go first, if processor or memory are scarce."""
-    with suppress(OSError):
+    with suppress(OSError):  # a courtesy: runs do not depend on it
         os.nice(10)
     with suppress(OSError):
         # On Linux each session is a group of its own, and nice counts within it alone. At 10 the pins of a busy

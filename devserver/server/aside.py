@@ -92,7 +92,7 @@ def _forked(forks: ForkServer, descriptors: tuple[int, int, int], how: Aside) ->
 
     def end() -> None:
         unwanted.set()
-        with suppress(OSError):
+        with suppress(OSError):  # the fork may have ended
             line.shutdown(socket.SHUT_RDWR)
 
     with line:

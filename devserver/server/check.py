@@ -106,7 +106,7 @@ def _by_hand(workspace: Path) -> tuple[str, ...]:
     """Return the installed mods that differ from the lock."""
     try:
         installed = find_installed(workspace, (workspace / LOCK).read_bytes())
-    except (OSError, NotInstalled):
+    except (OSError, NotInstalled):  # without a lock nothing differs from it
         return ()
     changed = changed_by_hand(installed).items()
     words = "{} was changed by hand ({}); oa-dev sync --restore puts it back"

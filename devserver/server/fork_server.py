@@ -264,7 +264,7 @@ class _Forks:
             with suppress(KeyError):
                 self._poll.unregister(descriptor)
         if fork.line is not None:
-            with suppress(OSError):
+            with suppress(OSError):  # the process that waits may have gone
                 fork.line.send(b"%d" % os.waitstatus_to_exitcode(status))
             fork.line.close()
         os.close(fork.ended)

@@ -67,7 +67,7 @@ def _has_begun(line: socket) -> bool:
         begun = line.recv(_MOST) == BEGUN
         line.settimeout(None)
         return begun
-    except OSError:
+    except OSError:  # then the command does it itself
         return False
 
 

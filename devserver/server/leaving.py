@@ -117,7 +117,7 @@ def _processes() -> Iterator[str]:
     for listed in Path("/proc/self/task").glob("*/children"):
         try:
             found = listed.read_text().split()
-        except OSError:
+        except OSError:  # a thread that has just ended
             continue
         for pid in found:
             words = _command(pid)
@@ -129,5 +129,5 @@ def _processes() -> Iterator[str]:
 def _command(pid: str) -> list[str]:
     try:
         return [each for each in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if each]
-    except OSError:
+    except OSError:  # a process that has just ended
         return []

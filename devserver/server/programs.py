@@ -44,8 +44,8 @@ class Program:
         for _ in range(times):
             try:
                 data = os.read(self.output, _MOST_READ)
-            except (BlockingIOError, OSError):
-                return
+            except OSError:
+                return  # nothing more for the moment, or for good
             if not data:
                 return
             *whole, self.rest = (self.rest + data).split(b"\n")
@@ -65,13 +65,13 @@ class Program:
         """Return the exit code once it has ended, a signal as a negative number; None while it runs."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:
+        except ChildProcessError:  # other code has reaped it: its exit code is lost
             return 0
         return None if pid == 0 else os.waitstatus_to_exitcode(status)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send a signal to the program and its children."""
-        with suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):  # it has ended, or changed its user
             os.killpg(self.pid, number)
 
 

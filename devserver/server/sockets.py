@@ -155,7 +155,7 @@ def _inodes(port: int, proc: Path) -> Iterator[str]:
     for table in ("net/tcp", "net/tcp6"):
         try:
             rows = (proc / table).read_text().splitlines()[1:]
-        except OSError:
+        except OSError:  # without /proc, or without IPv6
             continue
         for row in rows:
             local, state, inode = (row.split()[n] for n in (1, 3, 9))
@@ -175,5 +175,5 @@ def _open_files(process: Path) -> Iterator[str]:
 def _name(process: Path) -> str:
     try:
         return (process / "comm").read_text().strip()
-    except OSError:
+    except OSError:  # it has just ended
         return "a process"

@@ -184,7 +184,7 @@ class StartedAgents:
             data = read_private(self._workspace, FILE, _MOST_BYTES)
             found = [Program("", each["pid"], -1, "") for each in json.loads(data or b"[]") if _is_same(each)]
         except (OSError, ValueError, TypeError, KeyError, DevServerError):
-            return
+            return  # damaged, or of another version: none is known to be left
         for each in found:
             each.end()
         if found:

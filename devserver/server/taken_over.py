@@ -51,7 +51,7 @@ class Commands:
         """Return the line to a process of this user that hands something over. Never waits."""
         try:
             line, _ = self.listener.accept()
-        except OSError:
+        except OSError:  # the other process has gone again
             return None
         _, user, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
         if user == os.geteuid():
@@ -88,9 +88,9 @@ class Commands:
         except Exception:  # as the end of an interpreter tells it
             traceback.print_exc()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError):  # its reader may be gone; the exit code still counts
                 stream.flush()
-        with suppress(OSError):
+        with suppress(OSError):  # and so may the other process
             line.send(b"%d" % code)
         os._exit(code)
 
@@ -116,6 +116,6 @@ def _take_outputs(descriptors: list[int]) -> None:
 
 def _interrupt_after(line: socket.socket) -> None:
     """Interrupt this process once the other one has ended, or has been interrupted."""
-    with suppress(OSError):
+    with suppress(OSError):  # a reset is an end, too
         line.recv(1)
     os.kill(os.getpid(), signal.SIGINT)

@@ -315,7 +315,7 @@ def _initial(value: ast.expr) -> Initial | None:
             if _MAKES_EMPTY.get(last_name(function) or "") == len(arguments):
                 return Initial(dumped(value), empty=True)
         case ast.Dict() | ast.List() | ast.Set():
-            with suppress(ValueError, TypeError, RecursionError):
+            with suppress(ValueError, TypeError, RecursionError):  # it is computed
                 found = ast.literal_eval(value)
                 text = ast.unparse(value)
                 return Initial(text, found) if len(text) <= LARGE else None

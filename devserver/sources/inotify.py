@@ -103,7 +103,7 @@ class Inotify:
     def _read(self) -> None:
         try:
             data = os.read(self._handle, _BUFFER)
-        except BlockingIOError:
+        except BlockingIOError:  # woken without news
             return
         for number, mask, name in _events(data):
             self._take(number, mask, name)

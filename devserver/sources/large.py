@@ -127,7 +127,7 @@ def _apart(path: str, function: Callable[..., Any], *arguments: Any, **keywords:
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, start_new_session=True)
-    except OSError:
+    except OSError:  # the system gives no process: then here, though others wait
         return getattr(function, "__wrapped__", function)(*arguments, **keywords)
     with process:
         try:

@@ -216,7 +216,7 @@ def _lease(handle: int) -> bool | None:
         # A writer that comes during the lease makes the kernel send SIGURG, which is ignored.
         fcntl.fcntl(handle, _F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
+    except BlockingIOError:  # a writer has it open
         return False
     except OSError:
         # The file belongs to another user, or its file system has no leases.

@@ -62,7 +62,7 @@ def _chosen(command: str, url: str) -> list[str] | None:
     """Return the command in BROWSER; %s stands for the address, which else is at its end."""
     try:
         words = shlex.split(command)
-    except ValueError:
+    except ValueError:  # quotes that do not match: as if it were not set
         return None
     words = [each.replace("%s", url) for each in words]
     return words if url in " ".join(words) else [*words, url]

@@ -65,7 +65,7 @@ def edit_of(editor: str, file: Path, line: int) -> Edit | None:
 def _words(editor: str) -> list[str]:
     try:
         return shlex.split(editor)
-    except ValueError:
+    except ValueError:  # quotes that do not match
         return []
 
 

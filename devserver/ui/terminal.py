@@ -60,7 +60,7 @@ class Terminal:
         """Return whether this process may read the terminal; one of others is always free."""
         try:
             return os.tcgetpgrp(self.descriptor) == os.getpgrp()
-        except OSError:
+        except OSError:  # it is not our controlling terminal
             return True
 
 
