@@ -56,6 +56,7 @@ def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str)
     _set_attributes(instance, {name: _turned(value, probe, instance) for name, value in taken.items()})
     by_hand = [each for each in entries if not any(each is known for known in birth.entries)]
     instance._event_handlers = [*probe._event_handlers, *(_renewed(each, instance) for each in by_hand)]
+    # The probe is thrown away: what is bound to it goes on with the instance.
     for entry in probe._event_handlers:
         entry.handler = _turned(entry.handler, probe, instance)
     return reborn, undo

@@ -46,6 +46,7 @@ def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
             say(f"wrote {found.folder.name}/{PROJECT}, from what the mod declares:")
             for line in textwrap.indent(found.project, "  ").splitlines():
                 say(line)
+    # From a copy: a backend may write beside the sources that it builds.
     with tempfile.TemporaryDirectory(prefix="oa-dev-pack-") as scratch:
         try:
             staged = stage(found, Path(scratch))

@@ -132,6 +132,7 @@ class Deliveries:
         by_host: dict[str, dict[str, int]] = {}
         for each in receivers:
             by_host.setdefault(each.host or self._host, {})[each.agent_id] = each.epoch
+        # Each to its end: what one host has no room for, the others get all the same.
         ended = await asyncio.gather(
             *(self.send_parcel(host, Parcel(number, raw, to)) for host, to in by_host.items()), return_exceptions=True
         )

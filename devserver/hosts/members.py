@@ -158,6 +158,7 @@ class Members:
             return
         if values.get("leaves") is True:
             member = self.all.get(host)
+            # The farewell of an earlier run may come after the first beat of the next one.
             if member is not None and member.run == run:
                 self.all = {name: each for name, each in self.all.items() if name != host}
                 for told in tuple(self.on_go):

@@ -158,7 +158,7 @@ class TakeOver:
             asked = {"mod": path, "known": known.digest if known else "", "digest": digest, "at": len(text)}
             told = await self._author.ask(host, "copy", asked, _ASK_SECONDS)
             if not isinstance(told.get("digest"), str) or (digest and told["digest"] != digest):
-                return
+                return  # it has changed between two pieces: the next copy has all of it
             digest = told["digest"]
             if known is not None and digest == known.digest:
                 self.copies[path] = Copy(digest, known.state, began)

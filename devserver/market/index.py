@@ -77,6 +77,7 @@ def made(folder: Path, *, named: str = "") -> Indexed:
             continue
         name = names.setdefault(normal(reviewed.package.name), reviewed.package.name)
         found.setdefault(name, {})[reviewed.package.version] = reviewed
+    # A warning outlasts the wheels that it is about.
     old = before.entries if before is not None else {}
     entries = {name: kept for name, entry in old.items() if (kept := _warning(entry)) is not None}
     for name, versions in found.items():

@@ -279,11 +279,9 @@ def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resol
             publisher = attested.publisher
             before = found.old.facts.publishers.get(name, "")
             if before and publisher != before and not new_publisher:
-                old, new = (
-                    found.old.versions.get(name, ""),
-                    f"{each.version} from {publisher or 'an unnamed publisher'}",
-                )
-                raise OtherPublisher(f"{name} {old} came from {before}, {new}; --new-publisher takes it")
+                old, now = found.old.versions.get(name, ""), publisher or "an unnamed publisher"
+                words = f"{name} {old} came from {before}, {each.version} from {now}"
+                raise OtherPublisher(f"{words}; --new-publisher takes it")
             if each.name == name:
                 publishers = {**publishers, name: publisher}
                 verified |= {name} if attested.is_verified else set()

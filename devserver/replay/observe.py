@@ -76,7 +76,7 @@ class Watched:
         self._with_state = with_state
         network, seen = self._network, self._seen = self._network, _Seen()
         for agent in network.directory.agents():
-            agent.outbox.take_nowait()
+            agent.outbox.take_nowait()  # what an earlier run, or the start of a mod, has left
         printed = io.StringIO()
         before = asyncio.all_tasks()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

@@ -563,6 +563,7 @@ class Replays:
         if "cannot" in answer:
             raise PinRefused(f"{path or 'the state'} cannot be shown: {answer['cannot']}")
         if since is None and not steps:
+            # To the end of the dict: what was looked at longest ago is dropped first.
             self._looked.pop(slot.mod_id, None)
             self._looked[slot.mod_id] = state
             if len(self._looked) > _MOST_LOOKED:

@@ -132,6 +132,7 @@ class StartedAgents:
         before = self._running.get(file)
         problem = await run_in_thread(problem_of, place)
         if problem is not None:
+            # An agent that runs old code is better than none.
             state = ProgramState.FAILED if before is None else ProgramState.KEPT
             self._told(file, state, why=problem)
             return
