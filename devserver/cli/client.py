@@ -11,6 +11,7 @@ import hmac
 import http.client
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,17 @@ class Client:
     def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
         """Wait for the results of the plans after number `after`, or return the latest number."""
         return self._held("/_dev/reloads", after, seconds)
+
+    def reloads_after(self, number: int, seconds: float) -> list[dict[str, Any]]:
+        """Wait for the results of the plans after a number; none while the server is between two images."""
+        try:
+            rows: list[dict[str, Any]] = self.reloads(number, seconds)["reloads"]
+        except NotRunning:
+            if not self.is_alive:
+                raise
+            time.sleep(0.05)
+            return []
+        return rows
 
     def settle(self, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
         """Return whether the code on disk runs, or why not; not `settled` if it takes too long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devserver.cli.client import Client, NotRunning, connect
 
@@ -50,7 +50,7 @@ class Followed:
             left = until - time.monotonic()
             if left <= 0:
                 return seen.ended(f"nothing came of it within {PATIENCE:g} s")
-            for row in self._rows(left):
+            for row in self.server.reloads_after(self.number, min(left, _HELD)):
                 self.number = row["number"]
                 if (note := seen.take(row)) is not None:
                     return seen.ended(note)
@@ -72,14 +72,3 @@ class Followed:
             self.server.settle()
         except NotRunning:  # it has ended: nothing is left to settle
             return
-
-    def _rows(self, seconds: float) -> list[dict[str, Any]]:
-        try:
-            rows: list[dict[str, Any]] = self.server.reloads(self.number, min(seconds, _HELD))["reloads"]
-        except NotRunning:
-            if not self.server.is_alive:
-                raise
-            # Between two images of a restart in place.
-            time.sleep(0.05)
-            return []
-        return rows

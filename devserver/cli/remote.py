@@ -269,7 +269,7 @@ def restarted_row(server: Client) -> dict[str, Any]:
     if plan.restart is not None and plan.restart.waits:
         return answer
     while (left := deadline - time.monotonic()) > 0:
-        rows = _rows_after(server, number, left)
+        rows = server.reloads_after(number, left)
         number = rows[-1]["number"] if rows else number
         found = next((each for each in rows if "restarted" in each or _waits_again(each)), None)
         if found is not None:
@@ -281,18 +281,6 @@ def _waits_again(row: Mapping[str, Any]) -> bool:
     """Return whether the system has refused a restart that was begun."""
     restart = row.get("restart")
     return isinstance(restart, Mapping) and bool(restart.get("waits"))
-
-
-def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, Any]]:
-    """Return the results of plans after a number; none if the server is between two images."""
-    try:
-        rows: list[dict[str, Any]] = server.reloads(number, seconds)["reloads"]
-    except NotRunning:
-        if not server.is_alive:
-            raise
-        time.sleep(0.05)
-        return []
-    return rows
 
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ microseconds; an `at` counts from the zero of the run, which the feed tells in s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -71,6 +71,17 @@ class Said(IntEnum):
 
 Visit = tuple[str, int, int, int, int, int]
 """One visit, in the columns of VISIT."""
+
+
+def event_of_row(row: Sequence[Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event of a row, with its whole payload, as it can be sent again."""
+    return {
+        "event_name": row[EVENT_NAME],
+        "source_id": row[SOURCE],
+        "destination_id": row[DESTINATION],
+        "event_id": row[EVENT_ID],
+        "payload": payload,
+    }
 
 
 def row_to_dict(row: Sequence[Any], zero: float) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from devserver.model.observation import ANSWERED, PASSED, RAISED, Observation, S
 from devserver.model.trace import (
     AT,
     DESTINATION,
-    EVENT_ID,
     EVENT_NAME,
     NUMBER,
     OK,
@@ -37,6 +36,7 @@ from devserver.model.trace import (
     TOOK,
     WAY,
     Said,
+    event_of_row,
 )
 from devserver.replay.plain import is_too_deep
 from devserver.replay.stand import Given
@@ -210,13 +210,6 @@ def _input(row: list[Any], line: Mapping[str, Any], family: list[tuple[list[Any]
     payload = line.get("payload", row[PAYLOAD])
     if not isinstance(payload, dict):
         return None
-    event = {
-        "event_name": row[EVENT_NAME],
-        "source_id": row[SOURCE],
-        "destination_id": row[DESTINATION],
-        "event_id": row[EVENT_ID],
-        "payload": payload,
-    }
     answer = line.get("answer")
     values = answer if isinstance(answer, list) else [row[OK], row[SAID], None, None]
     if isinstance(answer, dict):
@@ -242,4 +235,4 @@ def _input(row: list[Any], line: Mapping[str, Any], family: list[tuple[list[Any]
     )
     # Parts that were not recorded are not compared: states, refusals, how often an exception was
     # raised.
-    return Input(int(row[NUMBER]), event, did, frozenset(unknown | {"state", "raised", "refused"}))
+    return Input(int(row[NUMBER]), event_of_row(row, payload), did, frozenset(unknown | {"state", "raised", "refused"}))

@@ -22,7 +22,7 @@ from devserver.model.facts import Fact, Notice, PinReplayed, PlanDone, Replayed,
 from devserver.model.observation import Observation
 from devserver.model.plan import START
 from devserver.model.principal import ADMIN
-from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, SOURCE
+from devserver.model.trace import EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, event_of_row
 from devserver.model.wire_form import form_of
 from devserver.network.compare import Skip, steps_of
 from devserver.network.recorder import Recorder, rest_of, row_of
@@ -456,14 +456,7 @@ class Replays:
         if not isinstance(payload, dict):
             why = "secrets travel in such events" if payload is None else f"its payload of {payload} was not kept"
             raise PinRefused(f"#{number} cannot be run again: {why}")
-        event = {
-            "event_name": row[EVENT_NAME],
-            "source_id": row[SOURCE],
-            "destination_id": row[DESTINATION],
-            "event_id": row[EVENT_ID],
-            "payload": payload,
-        }
-        return event, number
+        return event_of_row(row, payload), number
 
     def _begins(self, event: dict[str, Any]) -> dict[str, Any]:
         directory = self._network.directory

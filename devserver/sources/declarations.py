@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.model.declared import Declarations, Place
-from devserver.sources.imports import last_name, parsed, text_of
+from devserver.sources.imports import bindings, last_name, parsed, text_of
 from devserver.sources.large import reads_sources
 
 _LISTS = ("requires", "optional")
@@ -35,7 +35,7 @@ def read_declarations(source: str | bytes, file: Path = Path()) -> Declarations:
     """
     declared = Declarations()
     for statement in _mod_classes(parsed(source)):
-        for name, value in _attributes(statement):
+        for name, value in bindings(statement.body):
             declared = _with(declared, name, value, file)
     data = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
     return _with_packages(declared, data.decode("utf-8", "replace"), file) if _MARK in data else declared
@@ -51,15 +51,6 @@ def _mod_classes(tree: ast.Module) -> Iterator[ast.ClassDef]:
             if any(base.endswith("Mod") or base in mods for base in bases):
                 mods.add(statement.name)
                 yield statement
-
-
-def _attributes(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    for each in statement.body:
-        match each:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                yield name, value
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield name, value
 
 
 def _with(declared: Declarations, name: str, value: ast.expr, file: Path) -> Declarations:

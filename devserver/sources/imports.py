@@ -263,12 +263,13 @@ def read_containers(source: str | bytes) -> Mapping[str, Initial]:
     Raises SyntaxError for a source that Python cannot read.
     """
     tree = parsed(source)
-    found = {name: initial for name, value in _bindings(tree.body) if (initial := _initial(value)) is not None}
+    found = {name: initial for name, value in bindings(tree.body) if (initial := _initial(value)) is not None}
     bound = Counter(_bound_names(tree))
     return {name: initial for name, initial in found.items() if bound[name] == 1 and not name.startswith("__")}
 
 
-def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+def bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the single names that statements assign, with their values."""
     for each in body:
         match each:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
