@@ -279,7 +279,7 @@ def _distance(one: str, other: str, most: int) -> int:
 
 def in_order(versions: Iterable[str]) -> list[str]:
     """Return versions from the newest to the oldest; invalid ones come last."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import InvalidVersion, Version  # slow to import, and seldom needed
 
     def key(text: str) -> tuple[bool, Any]:
         try:
@@ -291,7 +291,7 @@ def in_order(versions: Iterable[str]) -> list[str]:
 
 
 def _is_early(version: str) -> bool:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import InvalidVersion, Version  # slow to import, and seldom needed
 
     try:
         return Version(version).is_prerelease

@@ -129,7 +129,7 @@ class Lock:
 
 def read_lock(data: bytes) -> Lock:
     """Read the lock in these bytes. Raises BadLock, with what is wrong with it."""
-    import tomllib
+    import tomllib  # a start reads the record instead
 
     from packaging.pylock import Pylock, PylockValidationError
 
@@ -164,7 +164,7 @@ def _locked(package: Any) -> Locked:
 
 def _for_here(wheels: Any) -> str | None:
     """Return the place of the wheel for this platform, as an installer chooses it."""
-    from packaging.tags import sys_tags
+    from packaging.tags import sys_tags  # slow to import, for installations alone
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
     best: dict[Any, int] = {tag: rank for rank, tag in enumerate(sys_tags())}

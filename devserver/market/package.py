@@ -276,7 +276,7 @@ def _top_of(name: str) -> str:
 
 
 def _metadata(data: bytes) -> dict[str, Any]:
-    from packaging.metadata import parse_email
+    from packaging.metadata import parse_email  # slow to import, for packages alone
 
     raw, _ = parse_email(data)
     name, version = raw.get("name", ""), raw.get("version", "")

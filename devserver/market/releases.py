@@ -112,7 +112,7 @@ def too_young(releases: Iterable[Release], *, wanted: str, taken: str, before: d
 
     `wanted` is the requirement, as in `polls~=2.0`; `taken` the chosen version, empty for none.
     """
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import InvalidVersion, Version  # slow to import, for updates alone
 
     package, found = parse_package(wanted), list[tuple[Version, Release]]()
     for each in releases:
@@ -133,7 +133,7 @@ def too_young(releases: Iterable[Release], *, wanted: str, taken: str, before: d
 
 
 def _releases(rows: Iterable[Any], address: str) -> Iterator[Release]:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # slow to import, for updates alone
 
     for each in rows:
         try:

@@ -37,7 +37,7 @@ class Requirement:
         """Return whether no version suits both this and another requirement of the same mod."""
         if not self.range or not other.range:
             return False
-        from packaging.specifiers import SpecifierSet
+        from packaging.specifiers import SpecifierSet  # slow to import, and few needs have a range
 
         return SpecifierSet(f"{self.range},{other.range}", prereleases=True).is_unsatisfiable()
 

@@ -35,7 +35,7 @@ class Shelf:
 
     async def search(self, words: str) -> dict[str, Any]:
         """Find mods in which every word occurs: at most MOST_ROWS rows, and their total number."""
-        from devserver.market import catalogue, shown
+        from devserver.market import catalogue, shown  # most runs never look at catalogues
 
         listed = await self.listed()
         found = catalogue.search(listed.catalogues, words)
@@ -44,20 +44,20 @@ class Shelf:
 
     async def facts(self, name: str) -> dict[str, Any]:
         """Return all facts about a mod, from its wheel if at hand. Raises DevServerError."""
-        from devserver.market import shown
+        from devserver.market import shown  # most runs never look at catalogues
 
         listed = await self.listed()
         return await run_in_thread(shown.facts, shown.find_listed(listed.catalogues, name))
 
     async def listing(self, name: str) -> dict[str, Any]:
         """Return what a catalogue says of a mod. Raises NotListed."""
-        from devserver.market import shown
+        from devserver.market import shown  # most runs never look at catalogues
 
         return shown.listed_facts(shown.find_listed((await self.listed()).catalogues, name))
 
     async def listed(self) -> Listed:
         """Read the catalogues, unless they were read a moment ago."""
-        from devserver.market.places import Ask, catalogues_of
+        from devserver.market.places import Ask, catalogues_of  # most runs never look at catalogues
 
         async with self._one:
             config = self._config()

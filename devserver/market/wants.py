@@ -194,7 +194,7 @@ def project_of(name: str, requires: Iterable[str], version: str = "0") -> str:
 @lru_cache(maxsize=256)
 def _with_extras(name: str, version: str, requires: tuple[str, ...]) -> str:
     """Describe a package of this process: its needs are here, and only its extras may need more."""
-    from packaging.requirements import Requirement
+    from packaging.requirements import Requirement  # slow to import, for locking alone
 
     extras: dict[str, list[str]] = {}
     for each in map(Requirement, requires):
@@ -208,7 +208,7 @@ def _with_extras(name: str, version: str, requires: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1024)
 def _requirement(text: str) -> str:
     """Return a project's requirement: name and versions, no address. Raises BadWants."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement, Requirement  # slow to import, for locking alone
 
     try:
         found = Requirement(text)
@@ -229,7 +229,7 @@ def own_packages(name: str, requires_of: Mapping[str, Any]) -> dict[str, str]:
 
     `requires_of` gives for a normalised name the version and the requirements of an installed one.
     """
-    from packaging.requirements import Requirement
+    from packaging.requirements import Requirement  # slow to import, and few runs ask
 
     found: dict[str, str] = {}
     waiting = [normal(name)]

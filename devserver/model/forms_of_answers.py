@@ -554,14 +554,14 @@ ANSWERS: dict[str, Any] = {
 
 def schema_of(form: Any) -> dict[str, Any]:
     """Return the JSON Schema of one answer, which is an object."""
-    import pydantic
+    import pydantic  # slow to import, for schemas alone
 
     return {"type": "object", **pydantic.TypeAdapter(form).json_schema(mode="serialization")}
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of `run --json`'s lines, and under `commands` of each `--json`."""
-    import pydantic
+    import pydantic  # slow to import, for schemas alone
 
     wanted = {"line": Line, "log line": LogLine, **ANSWERS}
     named, defs = pydantic.TypeAdapter.json_schemas(

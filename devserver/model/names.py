@@ -97,7 +97,7 @@ def is_range(text: str) -> bool:
 @lru_cache(maxsize=16384)
 def in_range(range_: str, version: str) -> bool:
     """Return whether a version, also a pre-release, is in a range that is not empty; an invalid one is in none."""
-    from packaging.specifiers import SpecifierSet
+    from packaging.specifiers import SpecifierSet  # slow to import, and few needs have a range
     from packaging.version import InvalidVersion, Version
 
     try:

@@ -68,7 +68,7 @@ class Replaying:
     @property
     def sessions(self) -> Sessions:
         if self._sessions is None:
-            from devserver.server.sessions import Sessions
+            from devserver.server.sessions import Sessions  # most runs never open a session
 
             files = PrivateFolder(self._network.workspace, SESSIONS)
             self._sessions = Sessions(files, lambda message, seconds: self.replays.ask(message, seconds))
