@@ -127,7 +127,7 @@ class Agent:
         return self
 
     async def __anext__(self) -> Event:
-        """Return the next event for the agent. Raises AgentError when the network has ended its stay."""
+        """Return the next event for the agent. Raises AgentError once the network ended its stay."""
         if self._failure is not None and self._events.empty():
             raise self._failure
         event = await self._events.get()

@@ -1,4 +1,4 @@
-"""The network, as the one object that embedders, transports and the server hold: the facade over both streams.
+"""The network as embedders, transports and the server hold it: the facade over both streams.
 
 Forwards: changes of mods to the engine, events to the dispatcher, agents to the directory. Opens no
 socket and watches no file.
@@ -264,7 +264,7 @@ class AgentNetwork:
     # Restart in place
 
     async def end_mods(self) -> None:
-        """End every mod, with its state packed, when no handler runs; `initialize` restores the mods here."""
+        """End every mod and pack its state, when no handler runs; `initialize` restores them."""
         engine = self.engine
         live, limit, sources = engine.lasting, engine.limits.initialize, engine.knowledge.made_from()
         folder, mods = engine.environment.brought, engine.environment.mods
@@ -275,7 +275,7 @@ class AgentNetwork:
         engine.restarts.arrivals = arrivals
 
     def pack(self) -> dict[str, Any]:
-        """Return what the next image of this process continues with, as plain values. After `end_mods`."""
+        """Return, after `end_mods`, what the next image continues with, as plain values."""
         up = 0.0 if self._started is None else time.monotonic() - self._started
         return {
             "network": {"network_id": self.network_id, "up": up},
@@ -352,7 +352,7 @@ class AgentNetwork:
         sha256: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> EventResponse:
-        """Bring a mod of a catalogue into this network, for this run: network.yaml and the lock stay.
+        """Bring a mod of a catalogue here, for this run: network.yaml and the lock stay.
 
         Arguments: `name`, as a catalogue lists it; `approve`, asked before anything of the mod is
         imported, with what it answers, needs and touches, its version and sha256; `version`, the
@@ -370,7 +370,7 @@ class AgentNetwork:
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
     ) -> EventResponse:
-        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force` leaves them.
+        """Unload a mod by path or id; others that need it: `cascade` unloads them, `force` leaves them.
 
         The rest is as of `load_mod`.
         """
@@ -383,9 +383,9 @@ class AgentNetwork:
     # Versions beside a mod
 
     async def try_mod(self, mod: str, rule: Rule | None = None, *, label: str = "next") -> EventResponse:
-        """Let saves of a mod run as a version beside it from now on (`wiki@next`); the mod itself stays.
+        """Let saves of a mod run as a version beside it from now on (`wiki@next`); the mod stays.
 
-        `rule`, which events it gets: those that name it, unless given. The rest is as of `load_mod`.
+        `rule`, which events it gets: those that name it, unless given. Else as of `load_mod`.
         """
         wanted = Rule() if rule is None else rule
         state = StateMode.COPY if wanted.shadow else StateMode.SHARED
@@ -419,7 +419,7 @@ class AgentNetwork:
         return self._dispatcher.shadows.rows(mod) or []
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Have any trigger carried out, and return all results. In the loop that started the network."""
+        """Have a trigger carried out, and return all results. In the loop that started the network."""
         await self.all_loaded()
         return await self.engine.submit(trigger)
 
@@ -440,7 +440,7 @@ class AgentNetwork:
         return {each.mod_id: self.described(each) for each in wanted}
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of the mods that run, by id; of a mod with several lines the main one."""
+        """Return the versions of running mods, by id; of a mod with several lines the main one."""
         return {each.mod_id: str(each.instance.version) for each in self.engine.registry.live if "@" not in each.mod_id}
 
     def running_mods(self) -> dict[str, dict[str, Any]]:
@@ -637,7 +637,7 @@ class AgentNetwork:
         self._home.begin_all(self._dispatcher.far.serve, calls)
 
     async def all_loaded(self) -> None:
-        """Wait for the mods of a start, or of before a restart in place: what is asked of them may come sooner."""
+        """Wait for the mods of a start or a restart in place: what is asked of them may come sooner."""
         # A hook of theirs cannot wait for that.
         if self._start_gate.shut and not any(running_calls()):
             await self._start_gate.wait(self.network_name)
@@ -739,7 +739,7 @@ class AgentNetwork:
             self.directory.tell(event)
 
     def storage_path(self, mod_name: str) -> Path:
-        """Return the folder for a mod's data, below the workspace's `.oa-dev`; it is made where it is missing."""
+        """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if missing."""
         folder = self.storage / folder_name(mod_name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder

@@ -88,7 +88,7 @@ async def settle(turns: int = 20) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record that `self.log` of a mod wrote: `mod` is its id, `fields` are the author's own values."""
+    """A record of a mod's `self.log`: `mod` is its id, `fields` are the author's own values."""
 
     level: str
     message: str
@@ -166,7 +166,7 @@ class TestNetwork:
         return await self.network.process_external_event(event)
 
     def mod(self, mod_id: str) -> Any:
-        """Return the serving instance of a mod, by id or path. Raises LookupError if none serves."""
+        """Return a mod's serving instance, by id or path. Raises LookupError if none serves."""
         slot = self.network.engine.registry.find(mod_id)
         if slot is None or slot.live is None:
             known = ", ".join(self.network.running_mods()) or "none"

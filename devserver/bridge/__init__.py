@@ -1,4 +1,4 @@
-"""Runs mods that were written for the package openagents, unmodified. Native networks never come here.
+"""Runs mods that were written for openagents, unmodified. Native networks never come here.
 
 - `upstream`  what is used of the package; it is found where a mod has imported it, and never imported here
 - `lookup`    the class of a mod in its module
@@ -10,7 +10,7 @@
 - `push`      delivery by WebSocket for their agents
 - `keep`      what a mod's `shutdown()` throws away and its next start needs
 
-Must not import api/ or ui/, decide anything about reloads, or be needed by a network without such mods.
+Imports no ui, decides nothing about reloads, and is not needed by networks without such mods.
 """
 
 from devserver.bridge.mod import Bridge, BridgedMod, make_bridge

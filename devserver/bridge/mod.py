@@ -265,7 +265,7 @@ def find_class(module: ModuleType, mod_id: str, base: type[Any]) -> type[Any] | 
     """Return the class of a mod, or None if the module has none (contract, D3).
 
     If no name fits, openagents takes the first subclass in alphabetical order, imported helpers included; here the
-    classes of the mod's own code come first, and of these the ones that are not base classes of others.
+    classes of the mod's own code come first, of these the ones that are no bases of others.
     """
     found: dict[str, type[Any]] = {name: value for name, value in sorted(vars(module).items()) if _is_mod(value, base)}
     title = mod_id.title().replace("_", "")

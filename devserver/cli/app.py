@@ -293,7 +293,7 @@ app.add_typer(new, name="new")
 
 @functools.cache
 def _command() -> Callable[..., object]:
-    """Make the commands of `app`, once: typer would read all their signatures again at each call."""
+    """Make the commands of `app`, once: typer would read their signatures again at each call."""
     return typer.main.get_command(app)
 
 

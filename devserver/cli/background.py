@@ -32,7 +32,7 @@ class Started(NamedTuple):
 
 
 def start(path: Path, arguments: Sequence[str]) -> Started:
-    """Start the server of a network.yaml with these arguments of `oa-dev`, or find the one that runs it.
+    """Start the server of a network.yaml with these arguments of `oa-dev`, or find the running one.
 
     Raises Problem if another network runs in its folder, or with the server's last words and its exit code if it ends
     before it answers.

@@ -124,7 +124,7 @@ def _show(ready: Ready, line: str) -> None:
 
 @guarded
 def update_beside(chosen: Choices, names: Sequence[str]) -> int:
-    """Have the newest versions that suit run beside what runs. Ends with 1 where one does not start."""
+    """Have the newest versions that suit run beside what runs; 1 where one does not start."""
     here = read_here(chosen)
     wanted = [here.lock.mods.get(each, normal(each)) for each in names]
     with alone(here.workspace):
@@ -159,7 +159,7 @@ def _label(old: Locked, new: Locked, spec: ModSpec) -> str:
 
 
 def write_ended(line: str, *, promoted: bool, write: bool = False, as_json: bool) -> str:
-    """Let network.yaml and the lock say what a promotion or a drop of a line (by its path) has done.
+    """Let network.yaml and the lock say what a promotion or drop of a line (its path) has done.
 
     Returns what was written; nothing where network.yaml does not list the line. A promotion of another path's code is
     for a person to write, for it would be another mod; one of a version from an index is written with `write`. The

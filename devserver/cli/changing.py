@@ -38,7 +38,7 @@ def market_arguments(arguments: Sequence[str]) -> Changed | None:
 
 
 def may_be_handed_over(arguments: Sequence[str]) -> bool:
-    """Return whether another process can carry these arguments out as well: one without a keyboard."""
+    """Return whether a process without a keyboard can carry these arguments out as well."""
     changed = market_arguments(arguments)
     if sys.platform != "linux" or changed is None or "_OA_DEV_COMPLETE" in os.environ:
         return False

@@ -76,7 +76,7 @@ class Client:
         return self._held("/_dev/reloads", after, seconds)
 
     def reloads_after(self, number: int, seconds: float) -> list[dict[str, Any]]:
-        """Wait for the results of the plans after a number; none while the server is between two images."""
+        """Wait for the results of plans after a number; none between two images of the server."""
         try:
             rows: list[dict[str, Any]] = self.reloads(number, seconds)["reloads"]
         except NotRunning:

@@ -1,4 +1,4 @@
-"""Examines the conditions of a run: settings with their sources, the machine's limits, the terminal.
+"""Examines the conditions of a run: settings and their sources, the machine's limits, the terminal.
 
 Changes nothing and starts nothing. Each problem comes with its cure.
 """

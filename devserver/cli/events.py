@@ -100,7 +100,7 @@ def _feeds(server: Client) -> list[Feed]:
 
 
 def _feed_of(server: Client, host: str, after: int | None = None) -> Feed | None:
-    """Return the feed of another host, which may be starting again; None, told, where it gives none."""
+    """Return the feed of another host, which may just start again; None, told, without one."""
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -149,7 +149,7 @@ News = tuple[list[dict[str, Any]], int]
 
 
 def _follow(feeds: list[Feed], wanted: Search, left: int | None, *, as_json: bool) -> None:
-    """Show the events of all hosts as they come; those of a network of one process need no thread."""
+    """Show the events of all hosts as they come; those of one process need no thread."""
     for fitting, skipped in _merged(_sources(feeds, wanted)) if feeds[0].shown_host else _news_of(feeds[0], wanted):
         for row in fitting[:left]:
             _show(row, as_json=as_json)
@@ -277,7 +277,7 @@ def _one(server: Client, number: int, host: str, *, as_json: bool) -> int:
 
 
 def words_of(what: list[str], *, failed: bool, slow: str | None) -> tuple[str, ...]:
-    """Return the words of a search: the typed ones, and options that stand for some. Raises Problem."""
+    """Return the words of a search: those typed, and of options. Raises Problem."""
     # One argument may contain spaces: then it was meant as one text.
     words = [f'"{each}"' if " " in each and ":" not in each and '"' not in each else each for each in what]
     if failed:

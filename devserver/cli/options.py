@@ -16,7 +16,7 @@ _HIGHEST_PORT = 65535
 
 
 class OnDemand:
-    """A file of this folder that is imported when a command uses it: help and completion stay fast."""
+    """A file of this folder, imported when a command uses it: help and completion stay fast."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -54,7 +54,7 @@ def count_of(text: str) -> int:
 
 
 def one_of(what: str, known: Sequence[str]) -> dict[str, Any]:
-    """Return how an option with a few values is read and completed. Its reader raises BadParameter."""
+    """Return how an option with few values is read and completed; that raises BadParameter."""
 
     def read(text: str) -> str:
         if text.lower() not in known:

@@ -170,7 +170,7 @@ def _serve(options: RunOptions, face: Face) -> int:
 
 
 def _face(settings: Settings, path: Path, *, as_json: bool, terminal: Any) -> Face:
-    """Return the face of a run. `terminal`: the mode in which an earlier image found the terminal."""
+    """Return the face of a run. `terminal`: its mode as an earlier image found it."""
     from devserver.ui.editor import chosen_editor
     from devserver.ui.face import console_face, json_face
 

@@ -1,1 +1,1 @@
-"""What people write: network.yaml and settings, read with the place of every value. Runs nothing."""
+"""What people write: network.yaml and settings, read with each value's place. Runs nothing."""

@@ -33,7 +33,7 @@ def misfits_of(schema: Schema, values: Any) -> tuple[Misfit, ...]:
 
 
 def unchecked(schema: Schema) -> tuple[str, ...]:
-    """Return the words of a schema that restrict nothing here, though they may elsewhere; sorted."""
+    """Return, sorted, the words of a schema that restrict nothing here, though perhaps elsewhere."""
     return tuple(sorted(set(_unchecked(schema, schema, 0))))
 
 

@@ -1,4 +1,4 @@
-"""A network.yaml as it was read last: its bytes and its values, for the next image of this process too.
+"""A network.yaml as it was read last: bytes and values, for the next image of this process, too.
 
 Values depend on the bytes alone, so that an image that finds the same ones reads neither YAML nor models:
 importing what does takes a sixth of a restart in place.
@@ -35,7 +35,7 @@ class Written:
 
 
 def read_written(path: Path, packed: Mapping[str, Any] | None = None) -> Written:
-    """Read the file at `path`, or take the values that an earlier image has packed of the same bytes.
+    """Read the file at `path`, or take what an earlier image has packed of the same bytes.
 
     Raises ConfigError for a file that cannot be read or used.
     """

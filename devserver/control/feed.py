@@ -251,7 +251,7 @@ def number(request: Request, name: str) -> int | None:
 
 
 def seconds_of(request: Request) -> float:
-    """Return how long a question is held: as it wants, and at most HOLD_SECONDS. Raises Malformed."""
+    """Return how long a question is held: as it wants, up to HOLD_SECONDS. Raises Malformed."""
     text = request.query.get("seconds", "")
     if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
         raise Malformed("bad_query", "seconds is a number")

@@ -161,7 +161,7 @@ def read_folder(folder: Path) -> Package:
 def installed_package(folder: Path, name: str) -> Package:
     """Read an installed package in a folder, by its list of files. Raises PackageRefused.
 
-    Files that it installs elsewhere, as scripts, are left out; what its wheel was is not known here.
+    Files that it installs elsewhere, as scripts, are left out; its wheel is not known here.
     """
     info = info_of(folder, name)
     if info is None:

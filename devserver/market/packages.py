@@ -25,7 +25,7 @@ class Package:
 
 
 def name_in(requirement: str) -> str:
-    """Return the canonical name at the beginning of a requirement, without reading the rest of it."""
+    """Return the canonical name that a requirement begins with, without reading its rest."""
     return normal(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
 
 

@@ -108,7 +108,7 @@ def releases_of(indexes: Iterable[str], name: str) -> tuple[Release, ...]:
 
 
 def too_young(releases: Iterable[Release], *, wanted: str, taken: str, before: datetime, now: datetime) -> str:
-    """Return which release is newer than the one that was taken, and how old it is; empty without one.
+    """Return which release is newer than the one that was taken, and its age; empty without one.
 
     `wanted` is the requirement, as in `polls~=2.0`; `taken` the chosen version, empty for none.
     """
@@ -133,7 +133,7 @@ def too_young(releases: Iterable[Release], *, wanted: str, taken: str, before: d
 
 
 def _releases(rows: Iterable[Any], address: str) -> Iterator[Release]:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # slow to import, for updates alone
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # slow to import
 
     for each in rows:
         try:

@@ -23,7 +23,7 @@ MOST_ROWS = 100
 
 
 class Shelf:
-    """The catalogues of one network. `config` is asked each time, because network.yaml may change."""
+    """The catalogues of one network. `config` is asked each time: network.yaml may change."""
 
     def __init__(self, config: Callable[[], NetworkConfig], workspace: Path) -> None:
         self._config = config

@@ -208,7 +208,7 @@ def _with_extras(name: str, version: str, requires: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1024)
 def _requirement(text: str) -> str:
     """Return a project's requirement: name and versions, no address. Raises BadWants."""
-    from packaging.requirements import InvalidRequirement, Requirement  # slow to import, for locking alone
+    from packaging.requirements import InvalidRequirement, Requirement  # slow to import
 
     try:
         found = Requirement(text)

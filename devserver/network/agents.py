@@ -58,7 +58,7 @@ REGISTRATION_REFUSED = "system.notification.registration_refused"
 
 
 class Directory(AgentsElsewhere):
-    """Agents, channels, groups, subscriptions, outboxes; for several threads. `clock`: monotonic seconds."""
+    """Agents, channels, groups, subscriptions, outboxes; for several threads. `clock`: monotonic."""
 
     def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.on_change: list[AgentChanged] = []
@@ -189,7 +189,7 @@ class Directory(AgentsElsewhere):
         return Registration(agent, admitted.secret, replaced=known is not None)
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
-        """Return the agent that this id and secret prove; None alike for an unknown id and a wrong secret.
+        """Return the agent that id and secret prove; None alike for an unknown id and a wrong secret.
 
         An agent of another host is unknown here until it registers here.
         """

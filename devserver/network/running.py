@@ -86,7 +86,7 @@ def _description(generation: Generation) -> str:
 
 
 def mod_event(outcome: Outcome) -> Event | None:
-    """Return the event that tells all agents of an outcome; None where no mod was changed for them."""
+    """Return the event that tells agents of an outcome; None where no mod has changed."""
     name = _NOTICES.get(outcome.action)
     if name is None or outcome.status is not Status.APPLIED:
         return None

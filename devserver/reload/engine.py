@@ -151,7 +151,7 @@ class Engine:
 
     @property
     def lasting(self) -> tuple[Generation, ...]:
-        """The live mods whose state outlasts this process: no line that is tried, or shares its mod's state."""
+        """The live mods whose state outlasts this process: not lines that are tried, or share a state."""
         slots = [each for each in self.registry.slots if each.line is None or each.line.state is StateMode.COPY]
         return tuple(each.live for each in slots if each.live is not None and (each.line is None or each.live.listed))
 
@@ -569,7 +569,7 @@ class Engine:
         self._tell(Notice(words, calm=True))
 
     def ending(self, blocked: Sequence[FrameType] = ()) -> str:
-        """Return the mod whose shutdown() runs now, and its line, or "". For any thread: it may be outdated.
+        """Return the mod whose shutdown() runs, and its line, or "". For any thread; may be outdated.
 
         `blocked`: the frames of the mods' thread.
         """

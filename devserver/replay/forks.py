@@ -121,7 +121,7 @@ def done_here(work: Callable[[], Any], most: int = MOST_BYTES) -> Any:
 
 
 def reap(sandbox: Sandbox) -> None:
-    """Take note of the forks that have given their results, or were killed, and have ended since."""
+    """Note the forks that have given their results, or were killed, and have ended since."""
     sandbox.ending[:] = [each for each in sandbox.ending if not os.waitpid(each, os.WNOHANG)[0]]
 
 

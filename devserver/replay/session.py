@@ -79,7 +79,7 @@ class Session:
         return [each for each in self.steps if isinstance(each, Input)]
 
     def until(self, number: int) -> Session:
-        """Return the part of it that ends with an event. Raises BadSession if it has no such event."""
+        """Return the part up to an event. Raises BadSession without that event."""
         for place, each in enumerate(self.steps):
             if isinstance(each, Input) and each.number == number:
                 return replace(self, steps=self.steps[: place + 1])

@@ -129,7 +129,7 @@ def _asked(arguments: list[str], secret: str) -> dict[str, object]:
 
 
 def code_of_commands() -> list[str]:
-    """Return what the code of a command is told by: the interpreter, and where this package lies."""
+    """Return what tells a command's code: the interpreter, and where this package lies."""
     return [sys.executable, *devserver.__path__]
 
 

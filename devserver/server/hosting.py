@@ -46,7 +46,7 @@ class Hosting:
         """Find the engine and the other hosts, before the mods are loaded. Raises what `Host.begin` raises."""
         if self._wanted is None:
             return
-        from devserver.hosts.host import Host  # an extra, which a network of one host need not install
+        from devserver.hosts.host import Host  # an extra: not installed for one host
 
         folder = self._path.parent / ".oa-dev" / "hosts"
         host = self.host = Host(

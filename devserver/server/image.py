@@ -52,7 +52,7 @@ class Image:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of the interpreter, its own options among them, with itself as the first."""
+        """The arguments of the interpreter, which is the first, with its own options."""
         return [sys.executable, *sys.orig_argv[1:]]
 
     def problem(self) -> str | None:

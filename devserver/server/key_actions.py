@@ -22,7 +22,7 @@ from devserver.ui.keymap import KeyPressed
 
 
 class KeyActions:
-    """Carries out the keys that a person presses. `address` is that of the dashboard, with its key in it;
+    """Carries out the keys that a person presses. `address`: the dashboard's, with its key in it;
     `clean` removes live secrets from a shown event."""
 
     def __init__(

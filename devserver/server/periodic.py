@@ -23,7 +23,7 @@ async def keep_presence(network: AgentNetwork) -> None:
 
 
 async def warn_of_blocked(network: AgentNetwork, tell: Callable[[Fact], None], seconds: float = _SECONDS) -> None:
-    """Tell each warning once; nothing is unloaded for it. Costs nothing without mods from elsewhere."""
+    """Tell each warning once, and unload nothing. Free without mods from elsewhere."""
     told: set[object] = set()
     while True:
         if network.engine.environment.mods:

@@ -62,7 +62,7 @@ class Program:
         os.close(self.output)
 
     def code(self) -> int | None:
-        """Return the exit code once it has ended, a signal as a negative number; None while it runs."""
+        """Return the exit code, a signal as a negative number; None while it runs."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:  # other code has reaped it: its exit code is lost

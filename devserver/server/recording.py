@@ -204,7 +204,7 @@ class _SessionFile:
         self._waiting.append(written)
 
     def close(self) -> bool:
-        """Write the waiting lines, for at most a second, and end; return whether all are written."""
+        """Write what waits, for at most a second, and end; return whether all is written."""
         self._waiting.append(None)
         self._closing.set()
         self._thread.join(_JOIN_SECONDS)

@@ -483,7 +483,7 @@ class Replays:
         return latest, sources, states, self._begins({})
 
     async def _pack_all(self) -> tuple[int, dict[str, PackedState], dict[str, Any]]:
-        """Pack the state of every mod in one go where mods run: no event begins between two of them."""
+        """Pack the state of every mod at once where mods run: no event begins between two."""
         latest, packed, lost = self._recorder.mark(), dict[str, PackedState](), dict[str, Any]()
         for each in self._network.engine.registry.live:
             try:

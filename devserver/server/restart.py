@@ -1,4 +1,4 @@
-"""Does a restart in place: stops reading, lets handlers end, packs what survives, replaces the image.
+"""Does a restart in place: stops reading, lets handlers end, packs what stays, replaces the image.
 
 Decides nothing: it carries out a plan that has a restart. Until the image is replaced everything
 can be taken back.

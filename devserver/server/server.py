@@ -79,7 +79,7 @@ _REST_AFTER = 1.0
 
 
 def import_rest() -> None:
-    """Import what reads a network.yaml and the bodies of requests: a restart in place needs neither."""
+    """Import what reads network.yaml and bodies of requests: a restart in place needs neither."""
     from devserver.config import network_yaml  # noqa: F401
     from devserver.control import models  # noqa: F401
 

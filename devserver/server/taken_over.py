@@ -88,7 +88,7 @@ class Commands:
         except Exception:  # as the end of an interpreter tells it
             traceback.print_exc()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # its reader may be gone; the exit code still counts
+            with suppress(OSError, ValueError):  # its reader may be gone; the code still counts
                 stream.flush()
         with suppress(OSError):  # and so may the other process
             line.send(b"%d" % code)

@@ -162,7 +162,7 @@ class LiveViews:
         return {**tapes, "code": self.changes.pack(), "noted": self.noted, "changed": self._changed}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Continue after an earlier image of this process; one of another version has packed less."""
+        """Continue after an earlier image, which may have packed less."""
         for name, tape in self._tapes.items():
             tape.unpack(packed.get(name, ()))
         self.changes.unpack(packed.get("code", {}))

@@ -336,7 +336,7 @@ def is_same_tree(one: bytes, other: bytes) -> bool:
 
 
 def dumped(tree: ast.AST) -> str:
-    """Return a text that equal trees have, and no others, wherever they stand: on a stack, for depth."""
+    """Return a text that only equal trees have, wherever they stand: on a stack, for depth."""
     found: list[str] = []
     pending: list[Any] = [tree]
     while pending:

@@ -48,7 +48,7 @@ class Unread(Exception):
 
 
 def stay_here() -> None:
-    """Start no process for large sources from now on: this one starts none, or is one for mods alone."""
+    """Start no process for large sources from now on: this one may start none, or is for mods."""
     global _is_apart
     _is_apart = False
 
@@ -164,7 +164,7 @@ answer()
 
 
 def answer() -> None:
-    """Call the function that stands on stdin, pickled; write its result, or its error, to stdout."""
+    """Call the function on stdin, pickled; write its result, or its error, to stdout."""
     stay_here()
     sys.setrecursionlimit(_DEEP)
     warnings.simplefilter("ignore")

@@ -30,7 +30,7 @@ _TELLING = frozenset({*_NEVER, _BASE_OF_MODS[2], _OWN_PACKAGE.name})
 
 
 class Roots:
-    """The folders whose Python files are sources of mods. The first is the folder of network.yaml."""
+    """The folders whose Python files are sources of mods. The first is network.yaml's."""
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace.resolve()

@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 
 class JsonLines:
-    """Writes each fact as its JSON lines; never blocks and never raises, whatever becomes of the reader.
+    """Writes each fact as its JSON lines; never blocks or raises, whatever becomes of the reader.
 
     Args:
         stream: where the lines go.

@@ -63,7 +63,7 @@ class Keys:
         self._undo: list[Callable[[], Any]] = []
 
     def start(self, on_key: OnKey, mods: Mods) -> None:
-        """Begin, also after `leave`. To be called from the main thread, because signals belong to it.
+        """Begin, also after `leave`. From the main thread, because signals belong to it.
 
         Args:
             on_key: called from the reading thread for each shortcut that is not the face's own; must return soon.

@@ -59,7 +59,7 @@ def said_of_entry(entry: Entry, before: str) -> Said:
 
 
 def quiet_libraries(record: logging.LogRecord) -> bool:
-    """Filter records for the handler of a server: those of mods are shown from `info` on by default."""
+    """Filter records for a server's handler: those of mods are shown from `info` on by default."""
     call = running.get()
     of_a_mod = _who(record.name)[1] == "" if call is not None else record.name.partition(".")[0] == "mods"
     return logs.is_shown(record.levelno, of_a_mod=of_a_mod)

@@ -99,7 +99,7 @@ def _one(each: Differs, glyphs: Glyphs, most: int) -> str:
 
 
 def value(given: Any, most: float = _LONG, begin: int = 0) -> str:
-    """Return a value as JSON writes it, cut to so many characters, of a longer one from `begin` on."""
+    """Return a value as JSON, cut to so many characters, of a longer one from `begin` on."""
     text = json.dumps(given, ensure_ascii=False, default=str)
     text = f"…{text[begin:]}" if begin and len(text) > most else text
     return text if len(text) <= most else f"{text[: int(most) - 1]}…"

@@ -32,7 +32,7 @@ class Terminal:
         """The mode that was found first; None where it is as it was."""
 
     def single_keys(self) -> None:
-        """Give keys one at a time. Nothing happens in the background, or where the terminal has gone."""
+        """Give keys one at a time. Does nothing in the background, or without the terminal."""
         if not self.foreground():
             return
         try:

@@ -57,7 +57,7 @@ class Writer:
             self._news.notify()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Let what waits go out, for at most `seconds`; what a reader has not taken by then is lost."""
+        """Let what waits go out, for at most `seconds`; what a reader has not taken then is lost."""
         with self._news:
             self._closing = True
             self._news.notify()

@@ -108,5 +108,5 @@ def _route(file: Path) -> Route:
 
 @cache
 def content(file: Path) -> bytes:
-    """Return what a file holds, read once: neither the page nor Studio changes while a server runs."""
+    """Return what a file holds, read once: page and Studio do not change during a run."""
     return file.read_bytes()
