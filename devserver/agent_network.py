@@ -365,7 +365,7 @@ class AgentNetwork:
 
         if self._adding is None:
             self._adding = Adding(self.workspace, self.engine, self.shelf)
-        return await self._adding.bring(name, approve, version=version, sha256=sha256, config=dict(config or {}))
+        return await self._adding.bring(name, approve, version=version, sha256=sha256, config=config or {})
 
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None

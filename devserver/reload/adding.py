@@ -97,7 +97,7 @@ class Adding:
             return EventResponse(False, f"{added.name} {added.version} was not approved", {"code": "not_approved"})
         data: dict[str, Any] = {"name": added.name, "version": added.version, "entry": added.entry, "loaded": []}
         for path in added.paths:
-            asked = LoadAsked(path, config, f"installed {added.name}", packages=added.folder)
+            asked = LoadAsked(path, dict(config), f"installed {added.name}", packages=added.folder)
             response = response_of(await self._engine.submit(asked), path)
             if not response.success:
                 return response
