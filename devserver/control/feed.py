@@ -219,7 +219,7 @@ class FeedApi:
             if wanted.fits(entry):
                 found.append(row_of(entry))
             if perf_counter() > until:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # agents have their turn in a long search
                 until = perf_counter() + TURN_SECONDS
         left = scanned < len(entries)
         body = b'{"rows":[%b],"scanned":%d,"kept":%d,"next":%b,"took_ms":%b}' % (

@@ -250,6 +250,7 @@ class Agreement:
         asked = {host: {**part_to_dict(part), "code": along} for host, part in parts.items()}
         try:
             await self._keep_old(files)
+            # Small code goes along with the ask, and is published while the hosts build it.
             publishing = asyncio.ensure_future(author.publisher.publish(self.revision, code))
             if along is None:
                 await publishing

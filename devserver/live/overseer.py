@@ -54,6 +54,7 @@ class Overseer:
 
     def start(self) -> None:
         """Watch from now on, in the running loop, the mods' one."""
+        # Empty context: what it ends and tells is no part of the call that started the network.
         self._task = asyncio.get_running_loop().create_task(self._watch(), context=contextvars.Context())
 
     async def stop(self) -> None:

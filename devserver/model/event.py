@@ -113,7 +113,7 @@ def matches(pattern: str, event_name: str) -> bool:
 _ids = random.Random()
 """A generator of its own: a mod that seeds `random` must not make ids repeat."""
 
-os.register_at_fork(after_in_child=_ids.seed)
+os.register_at_fork(after_in_child=_ids.seed)  # else each fork makes the same ids
 _bits = _ids.getrandbits
 
 

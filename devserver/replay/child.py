@@ -119,7 +119,7 @@ class Child:
             self._log_ahead()
             gc.unfreeze()
             gc.collect()
-            gc.freeze()
+            gc.freeze()  # a collection in a fork would copy each page that it marks
             self._is_untidy = False
         return read_message(reading)
 

@@ -229,7 +229,7 @@ class _Forks:
             environ = dict(os.environ)
             commands.carry_out(line, lambda other: _fits(environ, other), self._began)
         finally:
-            os._exit(1)
+            os._exit(1)  # what follows is the fork server's own
 
     def _begin(self, descriptors: list[int]) -> None:
         *given, last = descriptors
@@ -255,7 +255,7 @@ class _Forks:
                 os.set_inheritable(each, False)
             self._work(*given)
         finally:
-            os._exit(1)
+            os._exit(1)  # what follows is the fork server's own
 
     def _end(self, fork: _Fork) -> None:
         _, status = os.waitpid(fork.pid, 0)

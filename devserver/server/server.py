@@ -555,7 +555,7 @@ class Server:
     def _asked_to_stop(self) -> None:
         if self._is_asked:
             self._face.close()
-            os._exit(_SECOND_INTERRUPT)
+            os._exit(_SECOND_INTERRUPT)  # whatever hangs
         self._is_asked = True
         self.tell(Notice("stopping; Ctrl-C again ends it at once", calm=True))
         self._stop.set()

@@ -56,7 +56,7 @@ class ShownEvents:
                 self._recorder.arm(wake)
                 if self._recorder.number == after:
                     await news.wait()
-                await asyncio.sleep(_GATHER_SECONDS)
+                await asyncio.sleep(_GATHER_SECONDS)  # a burst is shown at once
                 if self._is_on:
                     after = self._show_after(after)
         finally:
