@@ -13,11 +13,13 @@ import pytest
 import yaml
 
 import devserver
+from devserver.cli.app import _command
 from devserver.model.facts import Status, Way
 from devserver.model.lifecycle import Action, ModState, Phase
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+SOURCES = ROOT / "devserver"
 PAGES = sorted(DOCS.rglob("*.md"))
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -48,6 +50,35 @@ def test_each_page_is_in_the_navigation_and_each_entry_is_a_page() -> None:
     """A page that no reader can reach is no documentation."""
     listed = re.findall(r"^\s+- (?:.*: )?([\w/-]+\.md)$", (ROOT / ".ci" / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+
+
+def test_each_command_that_is_told_exists() -> None:
+    """With its options: in the documentation, in what commands print, and on the page."""
+    told = re.compile(r"oa-dev ([a-z]+)((?: [^`\"\n|;,()·{}<]+)?)")
+    wrong, options = [], options_of_commands()
+    files = [*PAGES, ROOT / "README.md", *(each for end in ("py", "js") for each in SOURCES.rglob(f"*.{end}"))]
+    for file in files:
+        for command, rest in told.findall(file.read_text()):
+            words = rest.split()
+            # Another word is no command, but prose: "oa-dev is".
+            known = options.get(f"{command} {words[0]}" if words else "") or options.get(command)
+            given = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest) if known is not None else ()
+            wrong += [(file.name, command, each) for each in given if each not in known]
+    assert wrong == []
+
+
+def options_of_commands() -> dict[str, set[str]]:
+    """The options of each command, by its words."""
+    found: dict[str, set[str]] = {}
+
+    def read(command, words):  # type: ignore[no-untyped-def]
+        names = (name for each in command.params for name in (*each.opts, *each.secondary_opts))
+        found[" ".join(words)] = {*names, "-h", "--help"}
+        for name, each in getattr(command, "commands", {}).items():
+            read(each, (*words, name))
+
+    read(_command(), ())
+    return found
 
 
 @pytest.mark.parametrize(

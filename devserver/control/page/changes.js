@@ -66,7 +66,7 @@ function Code({ detail }) {
   if (!detail.diff) return html`<p class="quiet small">The code of this change is not kept any more.</p>`;
   if (!detail.diff.length) return html`<p class="quiet small">No source changed.</p>`;
   return detail.diff.map(({ path, added, removed, text }) => (text ? html`<${Diff} text=${text} label=${`What changed in ${path}`} />`
-    : html`<p class="quiet small"><span class="mono">${path}</span> +${grouped(added)} −${grouped(removed)} lines: too large to show; oa-dev plan --diff</p>`));
+    : html`<p class="quiet small"><span class="mono">${path}</span> +${grouped(added)} −${grouped(removed)} lines: too large to show</p>`));
 }
 
 function Chosen({ model, change, doings }) {
