@@ -37,7 +37,7 @@ def check(given: Path | None, *, as_json: bool) -> int:
     if as_json:
         say_json(_checked(found))
     elif found.refused:
-        show(config_refused(found.refused, view(started=False)))
+        show(config_refused(found.refused, view(started=False), len(found.refused)))
     else:
         show(mod_unusable(mod, error, view()) for mod, error in found.mods)
     if found.good and not as_json:

@@ -123,8 +123,8 @@ _VERBS = {
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:
     """Return the answer to the caller that asked for one mod: others may go with it."""
-    named = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
-    outcome = next(named, done.outcomes[0])
+    own = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
+    outcome = next(own, done.outcomes[0])
     data = {
         "mod_id": outcome.mod_id,
         "mod_path": outcome.mod_path,
@@ -141,4 +141,6 @@ def response_of(done: PlanDone, mod: str) -> EventResponse:
     )
     why = str(outcome.error) if outcome.error is not None else outcome.reason
     at = f" ({outcome.phase.value})" if outcome.error is not None else ""
-    return EventResponse(False, f"Failed to {outcome.action.value} mod {outcome.mod_id}{at}: {why}{running}", data)
+    # A hold of no mod is about the one that was asked for.
+    named = outcome.mod_id or mod
+    return EventResponse(False, f"Failed to {outcome.action.value} mod {named}{at}: {why}{running}", data)

@@ -216,10 +216,10 @@ def _cells(row: Sequence[tuple[str, str]], widths: Sequence[int]) -> Iterator[Se
         yield plain(words.ljust(width - len(key)))
 
 
-def config_refused(errors: tuple[facts.ErrorFacts, ...], view: View) -> tuple[Block, ...]:
-    """Return each problem of a network.yaml with its line; beyond three they are counted."""
-    shown = tuple(config_error_block(_refused_head(each, view), each, view) for each in errors[:_MOST_PROBLEMS])
-    rest = len(errors) - _MOST_PROBLEMS
+def config_refused(errors: tuple[facts.ErrorFacts, ...], view: View, most: int = _MOST_PROBLEMS) -> tuple[Block, ...]:
+    """Return each problem of a network.yaml with its line; beyond `most` they are counted."""
+    shown = tuple(config_error_block(_refused_head(each, view), each, view) for each in errors[:most])
+    rest = len(errors) - most
     if rest <= 0:
         return shown
     return (*shown, Block((dim(f"{view.look.glyphs.more} and {count(rest, 'more problem')}"),)))

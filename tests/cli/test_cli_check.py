@@ -9,6 +9,8 @@ import pytest
 from processes import NETWORK, oa_dev, write
 from workspaces import Workspace, served
 
+from devserver.cli.commands import check
+from devserver.cli.exits import Exit
 from devserver.config.network_yaml import read_network
 from devserver.server.check import Aside, Checked, check_network
 
@@ -127,6 +129,15 @@ def test_a_network_yaml_that_cannot_be_used_ends_the_check(tmp_path: Path) -> No
     found = check_network(path)
     assert (found.good, found.mods, len(found.refused)) == (False, (), 1)
     assert Checked(name="network.yaml").summary == "network.yaml cannot be used"
+
+
+def test_every_problem_of_a_network_yaml_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many there are: a screen of `oa-dev run` counts those beyond three."""
+    (tmp_path / "network.yaml").write_text("network:\n  name: demo\n  mods:\n" + "    - {nam: mods.echo}\n" * 5)
+    assert check(tmp_path / "network.yaml", as_json=False) == Exit.CONFIG
+    said = capsys.readouterr().out
+    assert [line for line in range(4, 9) if f"network.yaml:{line}:" not in said] == []
+    assert "more problems" not in said
 
 
 def test_mods_that_cannot_be_loaded_end_the_command_with_5(tmp_path: Path) -> None:

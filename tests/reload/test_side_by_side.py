@@ -204,8 +204,10 @@ async def test_other_agents_get_the_line_when_that_is_asked(work: Workspace) -> 
 
 async def test_a_line_that_is_not_there_is_said(work: Workspace) -> None:
     """With those that are."""
-    answer = await work.net.split_mod("wiki@2", 0.5)
-    assert "there is no wiki@2; wiki has main" in answer.message
+    net, missing = work.net, "there is no wiki@2; wiki has main"
+    answers = [await net.split_mod("wiki@2", 0.5), await net.drop_mod("wiki@2"), await net.promote_mod("wiki@2")]
+    failed = "split mod wiki@2", "unload mod wiki@2", "reload mod wiki"
+    assert [each.message for each in answers] == [f"Failed to {each}: {missing}" for each in failed]
     assert "already" in (await try_twice(work)).message
 
 
