@@ -175,9 +175,10 @@ def called(command: str, names: Sequence[str], chosen: Collection[str]) -> int:
 def sync(chosen: Choices, *, vendor: bool = False) -> int:
     """Lock the wants, and install the lock. Exits with 1 if that is impossible, or was declined."""
     path = network_file(None)
-    # Without catalogues first: if nothing has changed, no address is asked.
     config, (lock, anew) = read_network(path), _lock(path.parent, may_be_bad=True)
-    if not vendor and not anew and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
+    # If nothing has changed, no address is asked.
+    kept = catalogues_of(config, path.parent, Ask.KEPT).catalogues
+    if not vendor and not anew and market.is_current(path.parent, lock, wants_of(config, path.parent, lock, kept)):
         return nothing(chosen, lock)
     here = read_here(chosen, may_be_bad=True)
     if anew and not chosen.as_json:

@@ -15,7 +15,7 @@ from devserver import __version__
 from devserver.errors import DevServerError, ModNotFound
 from devserver.loader.distributions import installed_here, server_packages, tops_here
 from devserver.loader.locate import locate
-from devserver.market.catalogue import Catalogue, find
+from devserver.market.catalogue import BUILT_IN, Catalogue, find
 from devserver.market.lock import Lock
 from devserver.market.manifest import declared_in
 from devserver.market.requirements import parse_requirement
@@ -49,7 +49,7 @@ def wants_of(
     """Return all wants together. `more` are mods that network.yaml is about to list.
 
     A mod that is not in the workspace comes from outside if the lock has it, network.yaml names a
-    version of it, or a catalogue lists it: a mistyped name is searched nowhere.
+    version of it, or the catalogue of an index lists it: a mistyped name is searched nowhere.
     """
     own, listed, beside = [], [], list[Beside]()
     for spec in config.enabled_mods:
@@ -124,7 +124,8 @@ def _distribution(spec: ModSpec, lock: Lock, catalogues: Sequence[Catalogue]) ->
     path = module_of(spec.path)
     if path in lock.mods:
         return lock.mods[path]
-    found = find(catalogues, path)
+    # What is built in has no index: a public package of that name is another one. `add` brings it.
+    found = find([each for each in catalogues if each.name != BUILT_IN], path)
     if found is not None:
         return normal(found.name)
     return normal(path) if spec.version else None

@@ -196,6 +196,13 @@ def test_without_an_answer_nothing_is_added(folder: Path) -> None:
     assert "touches" in done.stdout and "Add it? --yes says so" in done.stdout
 
 
+def test_a_mod_of_a_catalogue_that_a_mod_needs_is_found_by_sync(folder: Path) -> None:
+    """Also where it is all that is new: the lists on this machine are read."""
+    (folder / "mods" / "echo.py").write_text(mod_source("echo", "1") + '    requires = ["polls>=1"]\n')
+    done = oa_dev(folder, "sync")
+    assert (done.returncode, "Install 1 package? --yes says so" in done.stdout) == (1, True), done.stdout
+
+
 def test_a_package_that_a_mod_needs_is_installed_and_the_mod_loaded(served: Running) -> None:
     """A mod of the workspace says what it needs; sync brings it, and the mod comes up by itself."""
     folder = served.folder

@@ -22,16 +22,19 @@ from typing import Any
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
 
+from devserver.config.network_yaml import parse_network
 from devserver.errors import DevServerError
 from devserver.market import sync
+from devserver.market.catalogue import find
 from devserver.market.folder import NotInstalled, find_installed
-from devserver.market.lock import NAME, read_lock
+from devserver.market.lock import NAME, Lock, read_lock
 from devserver.market.package import PackageRefused
-from devserver.market.places import fetched
+from devserver.market.places import Ask, catalogues_of, fetched
 from devserver.market.releases import Attested, BadAttestation, OtherPublisher, releases_of
 from devserver.market.sync import Files, NothingSuits, OtherContents, Ready
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Needing, Wants
+from devserver.reload.wanted import wants_of
 
 MODS = {"board": {"board/__init__.py": mod_source("board", "{v}")}}
 
@@ -438,6 +441,24 @@ def test_a_lock_that_nothing_is_installed_of_says_so(tmp_path: Path) -> None:
         find_installed(tmp_path, written(resolved.text, Facts(), tmp_path).encode())
     with pytest.raises(NotInstalled, match="cannot be used"):
         find_installed(tmp_path, b"<<<<<<< HEAD\n")
+
+
+def test_what_is_built_in_is_searched_in_no_index(tmp_path: Path) -> None:
+    """Its name may be that of another public package: `oa-dev add` brings what is built in. What an index here
+    lists is wanted without it."""
+    (tmp_path / "mods").mkdir()
+    needs = "polls>=1", "board>=1"
+    (tmp_path / "mods" / "vote.py").write_text(
+        f"from devserver import BaseMod\nclass VoteMod(BaseMod):\n    requires = {needs}\n"
+    )
+    make_mod_wheel(tmp_path / "mods-index", "board", "1.0")
+    mods = "network:\n  name: team\n  mods: [{name: mods.vote}, {name: reminders}, {name: board}]\n"
+    config = parse_network(f"{mods}dev: {{indexes: [mods-index]}}\n")
+    found = catalogues_of(config, tmp_path, Ask.KEPT).catalogues
+    assert all(find(found, each) for each in ("polls", "reminders", "board"))
+    wanted = wants_of(config, tmp_path, Lock(), found)
+    assert [each.name for each in wanted.listed] == ["board"]
+    assert [each.requires for each in wanted.needing] == [("board>=1",)]
 
 
 def test_nothing_to_do_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
