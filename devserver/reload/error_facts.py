@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import difflib
 import linecache
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -89,7 +90,7 @@ def _message(error: BaseException) -> str:
 
 
 def _hint(error: BaseException) -> str | None:
-    """Return Python's "Did you mean", which it adds to printed traces only."""
+    """Return Python's "Did you mean", which it adds to printed traces only, or what installs a package."""
     if not isinstance(error, NameError | AttributeError | ImportError):
         return None
     try:
@@ -97,7 +98,15 @@ def _hint(error: BaseException) -> str | None:
     except Exception:
         return None
     _, found, rest = last.partition("Did you mean: ")
-    return f"Did you mean: {rest.strip()}" if found else _suggested(error)
+    return f"Did you mean: {rest.strip()}" if found else _undeclared(error) or _suggested(error)
+
+
+def _undeclared(error: BaseException) -> str | None:
+    """Return what installs a missing package: if a mod had declared it, its import would not have been tried."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not isinstance(name, str) or "." in name or name in sys.stdlib_module_names:
+        return None
+    return "If it is a package: list it under dependencies in # /// script, and oa-dev sync installs it"
 
 
 def _suggested(error: BaseException) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import pytest
@@ -29,6 +30,14 @@ def misspelt_local() -> None:
     print(colunm, column)  # type: ignore[name-defined] # noqa: F821
 
 
+def imported(name: str) -> Callable[[], object]:
+    """An import of that name."""
+    return lambda: importlib.import_module(name)
+
+
+PACKAGE = "If it is a package: list it under dependencies in # /// script, and oa-dev sync installs it"
+
+
 @pytest.mark.parametrize(
     ("fail", "hint"),
     [
@@ -40,10 +49,15 @@ def misspelt_local() -> None:
         (lambda: Board().xyzzy(), None),  # type: ignore[attr-defined]
         (lambda: Mute().ad(), None),  # type: ignore[attr-defined]
         (lambda: {}["add"], None),
+        (imported("nowhere_installed"), PACKAGE),
+        (imported("nowhere_installed.part"), PACKAGE),
+        (imported("json.nowhere"), None),
+        (imported("winreg"), None),
     ],
 )
 def test_a_misspelt_name_is_told_with_the_one_it_is_nearest_to(fail: Callable[[], object], hint: str | None) -> None:
-    """Attributes, names of the module, of Python and of the function; and nothing where nothing is near."""
+    """Attributes, names of the module, of Python and of the function; and nothing where nothing is near. A name
+    that may be that of a package is told with what installs it."""
     with pytest.raises(Exception) as raised:
         fail()
     assert error_facts(raised.value, lambda file: True).hint == hint
