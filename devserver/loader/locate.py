@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from devserver.errors import ModNotFound, ModRefused, NoModClass
 from devserver.loader import raw
 from devserver.loader.suggest import hint_for
-from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
+from devserver.model.names import mod_id_of, mod_name_problem, module_of, normal, shown_name
 from devserver.sources.roots import Roots
 
 if TYPE_CHECKING:
@@ -175,6 +175,9 @@ def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
             return entry, Path(spec.origin)
     place = "/".join((*parents, last))
     near = hint_for(name, roots) or _near((*parents, last), path, roots)
+    if not near and not parents:
+        # A package cannot bring what lies below mods/, which is the workspace's own.
+        near = f"; oa-dev add {normal(name)} looks in the catalogues"
     raise ModNotFound(f"no mod {name}: looked for {place}/mod.py, {place}/__init__.py and {place}.py{near}")
 
 

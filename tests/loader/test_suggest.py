@@ -50,6 +50,14 @@ def test_a_bare_name_of_a_local_mod_gets_its_dot(tmp_path: Path) -> None:
         locate("dev_assistant", Roots(tmp_path))
 
 
+def test_a_bare_name_that_is_nowhere_may_be_that_of_a_mod_from_elsewhere(tmp_path: Path) -> None:
+    """As the command that adds it takes it; a name below mods is the workspace's own."""
+    with pytest.raises(ModNotFound, match=r"looked for .* and wiki_extras\.py; oa-dev add wiki-extras looks"):
+        locate("wiki_extras", Roots(tmp_path))
+    with pytest.raises(ModNotFound, match=r"there is no package mods$|mods/wiki_extras\.py$"):
+        locate("mods.wiki_extras", Roots(tmp_path))
+
+
 def test_without_the_package_the_way_to_install_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mod of openagents in network.yaml, and no openagents."""
     monkeypatch.setattr(sys, "path", [each for each in sys.path if "site-packages" not in each])

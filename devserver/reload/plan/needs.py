@@ -14,7 +14,7 @@ from devserver.market.requirements import Requirement, load_order
 from devserver.model.config import ModSpec
 from devserver.model.declared import Declarations, Place
 from devserver.model.lifecycle import Action
-from devserver.model.names import mod_id_of, module_of, near, normal
+from devserver.model.names import mod_id_of, module_of, near
 from devserver.model.plan import LiveMod, Plan, Step
 from devserver.reload.plan.situation import Situation, needed_paths, required
 from devserver.sources.declarations import read_declarations
@@ -148,11 +148,7 @@ def _why_not(path: str, situation: Situation, refused: Mapping[str, str]) -> str
     if path in refused:
         return f"which cannot be loaded: {refused[path]}"
     if path in situation.absent:
-        why = situation.absent[path].removeprefix(f"no mod {path}: ")
-        # A package cannot bring what lies below mods/, which is the workspace's own.
-        from_elsewhere = "." not in path and why != situation.absent[path]
-        adds = f"; oa-dev add {normal(path)} looks in the catalogues" if from_elsewhere else ""
-        return f"which is nowhere: {why}{adds}"
+        return f"which is nowhere: {situation.absent[path].removeprefix(f'no mod {path}: ')}"
     spec = situation.listed(path)
     if spec is not None and not spec.enabled:
         line = "" if spec.line is None else f":{spec.line}"
