@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import difflib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -212,7 +213,8 @@ class ForPeople:
 
     def is_own(self, file: str) -> bool:
         """Return whether a file is code of mods, not of the server, Python, or a package."""
-        return self._roots.holds(Path(file))
+        # Code without a file, as that of a dataclass, has a name like "<string>", which is no path.
+        return os.path.isabs(file) and self._roots.holds(Path(file))
 
     def shown(self, file: str) -> str:
         """Return a file's path as people read it."""

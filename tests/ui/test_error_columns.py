@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from workspaces import Workspace
 
+from devserver.model.facts import ModError
 from devserver.reload.error_facts import error_facts
 
 
@@ -31,3 +33,22 @@ def test_without_its_source_an_error_has_a_line_and_no_column(tmp_path: Path) ->
     where = error_facts(raised.value, lambda file: file == str(path)).where
     assert where is not None
     assert (where.line, where.column) == (2, None)
+
+
+async def test_the_place_of_an_error_is_in_a_file_of_mods(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that Python makes itself, as a dataclass's, lies in none, though its name reads as one of the working
+    directory."""
+    head = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Page:\n    title: str"
+    file = work.mod(
+        "wiki", '@mod_event_handler("wiki.page.name")\ndef name(self, event):\n    Page("a").title = 1', head
+    )
+    monkeypatch.chdir(work.folder)
+    network = await work.start("mods.wiki")
+    await work.ask("wiki.page.name")
+    [told] = work.told(ModError)
+    assert told.error.where is not None
+    assert (told.error.where.file, file.read_text().splitlines()[told.error.where.line - 1].strip()) == (
+        "mods/wiki.py",
+        'Page("a").title = 1',
+    )
+    assert not network.engine.is_own("<frozen importlib._bootstrap>")
