@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from devserver.errors import DevServerError
+from devserver.market.folder import private_folder
 from devserver.server.runfile import (
     RunFile,
     is_running,
@@ -44,6 +47,19 @@ def test_the_file_and_its_folder_are_private_whatever_the_umask(tmp_path: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert (path.parent / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("make", [written, lambda folder: private_folder(folder / ".oa-dev")], ids=["run", "market"])
+def test_a_full_disk_leaves_no_empty_gitignore(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """With one git would take what is secret there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError):
+            make(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / ".oa-dev").iterdir()) == []
 
 
 def test_a_folder_that_others_could_read_is_made_private(tmp_path: Path) -> None:

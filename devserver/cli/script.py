@@ -26,9 +26,8 @@ def run_script(script: Path, arguments: Sequence[str]) -> int:
     sys.path.insert(0, str(script.resolve().parent))
     try:
         runpy.run_path(str(script), run_name="__main__")
-    except BrokenPipeError:
-        raise
     except OSError:
+        # Not a line as for commands of ours: also a broken pipe may be that of a process or socket of the script.
         sys.excepthook(*sys.exc_info())
         return Exit.FATAL
     return Exit.CLEAN

@@ -331,7 +331,7 @@ def private_folder(folder: Path) -> Path:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         ignored = each / ".gitignore"
         if each.name == ".oa-dev" and not ignored.exists():
-            ignored.write_text("*\n", encoding="utf-8")
+            write_whole(ignored, b"*\n")
     return folder
 
 

@@ -290,9 +290,9 @@ def _inner(folder: int, name: str, *, make: bool = False) -> Iterator[int]:
 
 
 def _ignore_by_git(folder: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with suppress(FileExistsError), os.fdopen(os.open(".gitignore", flags, 0o600, dir_fd=folder), "w") as stream:
-        stream.write("*\n")
+    # Whole or not at all: an empty one, as on a full disk, would have git take what is secret here.
+    if ".gitignore" not in os.listdir(folder):
+        _replace(folder, ".gitignore", "*\n")
 
 
 def _replace(folder: int, name: str, text: str) -> None:

@@ -285,9 +285,9 @@ class Explainer:
 
     def _why_no_source(self, path: Path, rules: Rules) -> str | None:
         """Return the rule by which a saved file belongs to no mod; None if no person saved it."""
-        if path.is_dir():
+        if os.path.isdir(path):
             return NEW_FOLDER if rules.why_ignored(path, is_directory=True) is None else None
-        if not path.is_file():
+        if not os.path.isfile(path):
             return None
         ignored = rules.why_ignored(path)
         if ignored is not None:

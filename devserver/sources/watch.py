@@ -145,7 +145,9 @@ class Watch:
         self._reader = Worker("oa-dev reader")
         try:
             while True:
-                if not await self._guarded(self._turn()):
+                if await self._guarded(self._turn()):
+                    self._fault = ""
+                else:
                     # What could not be done now is done with the next sweep.
                     await asyncio.sleep(SWEEP)
                 await self._wait()
@@ -156,7 +158,7 @@ class Watch:
             self._reader.stop()
 
     async def _guarded(self, work: Awaitable[None]) -> bool:
-        """Run a look; return whether it went well. A fault of ours is told, once."""
+        """Run a look; return whether it went well. A fault of ours is told, once in a row."""
         try:
             await work
         except Exception as error:
@@ -435,7 +437,7 @@ class Watch:
         parents = {path.parent for path in sources if path.suffix == ".py"}
         own = {self._roots.own} if self._roots.own.is_relative_to(self._roots.workspace) else set()
         tops = {*named, *own, *(self._top_of(each) for each in parents)}
-        return sorted(each for each in tops if each != self._roots.workspace and each.is_dir())
+        return sorted(each for each in tops if each != self._roots.workspace and os.path.isdir(each))
 
     def _top_of(self, directory: Path) -> Path:
         for root in self._roots.folders:

@@ -151,7 +151,7 @@ class Keys:
         while not self._ended:
             reading = not self._paused and self._terminal.foreground()
             watched = [self._wakened, self._terminal.descriptor] if reading else [self._wakened]
-            ready, _, _ = select.select(watched, [], [], None if self._paused else _LOOK_SECONDS)
+            ready = _readable(watched, None if self._paused else _LOOK_SECONDS)
             if self._wakened in ready:
                 os.read(self._wakened, 1024)
             # Also without being woken: if another thread receives SIGCONT, its handler waits for
@@ -183,7 +183,7 @@ class Keys:
             if not data:
                 break
             kept = (kept + data)[:_BURST_KEPT]
-            ready = bool(select.select([descriptor], [], [], _BURST_SECONDS)[0])
+            ready = bool(_readable([descriptor], _BURST_SECONDS))
         return kept.decode("utf-8", "replace")
 
     def _take(self, burst: str) -> None:
@@ -223,3 +223,12 @@ class Keys:
             self._ask(question(self._choices, answer.typed))
         if mod is not None:
             self._on_key(KeyPressed("reload_one", mod))
+
+
+def _readable(descriptors: Sequence[int], seconds: float | None) -> set[int]:
+    """Wait until some of these can be read or have ended, and return them. Not by select, which refuses descriptors
+    from 1,024 on."""
+    ready = select.poll()
+    for each in descriptors:
+        ready.register(each, select.POLLIN)
+    return {each for each, _ in ready.poll(None if seconds is None else seconds * 1000)}

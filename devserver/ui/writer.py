@@ -119,4 +119,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            select.select([], [descriptor], [])
+            # Not select, which refuses descriptors from 1,024 on.
+            ready = select.poll()
+            ready.register(descriptor, select.POLLOUT)
+            ready.poll()

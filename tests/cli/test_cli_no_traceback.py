@@ -11,6 +11,7 @@ import pytest
 from nursery import run
 from processes import OA_DEV, environment
 
+from devserver.cli import script
 from devserver.cli.start import call
 from devserver.server.hand_over import hand_over
 
@@ -97,6 +98,21 @@ def test_an_output_that_takes_nothing_is_told(
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     assert (code, capsys.readouterr().err) == (1, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, FileNotFoundError])
+def test_an_error_of_a_script_is_shown_as_python_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[OSError]
+) -> None:
+    """Also a pipe that has no reader: it may be another one than that of the output."""
+    (tmp_path / "agent.py").write_text(f"raise {error.__name__}\n")
+    for place, name in ((script, "install"), (script.garbage, "end_start")):
+        monkeypatch.setattr(place, name, lambda: None)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert call(["exec", str(tmp_path / "agent.py")]) == 1
+    shown = f'agent.py", line 1, in <module>\n    raise {error.__name__}\n{error.__name__}\n'
+    assert capsys.readouterr().err.endswith(shown)
 
 
 def test_closed_streams_change_nothing_but_what_is_seen(tmp_path: Path) -> None:

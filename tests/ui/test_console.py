@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from terminals import FakeTerminal
+from terminals import FakeTerminal, renumbered
 
 from devserver.model.facts import (
     Blocked,
@@ -301,6 +301,17 @@ def test_a_pipe_that_nobody_reads_blocks_nobody_and_says_later_what_is_missing()
         lost = int(line.split()[0])
         assert lost > 0
         assert len(lines) + lost == told
+
+
+def test_a_full_pipe_that_another_process_made_non_blocking_is_waited_for() -> None:
+    """Whatever its number."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with os.fdopen(renumbered(writer), "w") as stream, os.fdopen(reader, "rb") as source:
+        console = Console(stream, clock=Clock(), environ={})
+        for _ in range(200):
+            console.tell(Notice("x" * 1000))
+        assert len([source.readline() for _ in range(200)]) == 200
 
 
 def test_closing_does_not_wait_for_a_reader_that_never_comes() -> None:

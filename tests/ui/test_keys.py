@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from terminals import renumbered
 
 from devserver.ui.keymap import KeyPressed
 from devserver.ui.keys import Keys
@@ -23,10 +24,11 @@ PATIENCE = 60.0
 
 
 class Desk:
-    """A terminal in this process: what is typed at `master` comes to the keys at `slave`."""
+    """A terminal in this process: what is typed at `master` comes to the keys at `slave`, a descriptor beyond 1,023."""
 
     def __init__(self) -> None:
-        self.master, self.slave = pty.openpty()
+        self.master, slave = pty.openpty()
+        self.slave = renumbered(slave)
         self.before = termios.tcgetattr(self.slave)
         self.pressed: queue.Queue[KeyPressed] = queue.Queue()
         self.asked: queue.Queue[str] = queue.Queue()

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from process import Process, can, running
@@ -157,6 +158,24 @@ async def test_a_mod_that_may_not_be_read_at_the_start_is_an_error_once(open_fol
         file.chmod(0o644)
         await process.until(lambda: len(process.told("outcome")) == 2)
     assert process.told("outcome")[1]["status"] == "applied"
+
+
+async def test_a_folder_of_mods_that_may_not_be_reached_is_as_one_that_is_not_there(
+    desk: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python says of a path in a closed folder that it is refused; the others are watched."""
+    desk.write("mods/echo/mod.py", echo(0))
+    await desk.begin()
+    closed, stat = str(desk.folder / "closed" / "more"), os.stat
+
+    def refused(path: Any, **how: Any) -> os.stat_result:
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(desk.watch, "_folders", lambda: ["mods", "closed/more"])
+    assert desk.watch.watched() == ("mods/", "network.yaml")
 
 
 async def test_ignored_trees_are_not_entered(desk: Watching) -> None:
