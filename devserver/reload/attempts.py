@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from devserver.model.change import Sources
 from devserver.model.facts import Outcome, Status
@@ -23,6 +25,8 @@ class Attempt:
     """The Python packages whose absence was the reason."""
     loads_elsewhere: bool = False
     """Whether a fresh process loads the same sources: a restart applies them."""
+    config: Mapping[str, Any] | None = None
+    """The configuration that was tried; None if it is not known, or nothing was."""
 
 
 def changed_of(sources: Sources, now: Sources) -> list[Path]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from devserver.errors import DevServerError, ModNotFound
 from devserver.live.generation import Generation
@@ -439,7 +439,8 @@ class Knowledge:
             self.failed.pop(path, None)
         elif candidate.brings:
             located = [candidate.located.file] if candidate.located is not None else []
-            self._note_failed(path, outcome, located, carried.touched, came_with=candidate.step.came_with)
+            step = candidate.step
+            self._note_failed(path, outcome, located, carried.touched, came_with=step.came_with, config=step.config)
 
     def remember_elsewhere(self, ended: StepEnded) -> None:
         """Note how a step ended on another host; as `remember`."""
@@ -470,6 +471,7 @@ class Knowledge:
         needs: tuple[str, ...] = (),
         packages: tuple[str, ...] = (),
         came_with: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Note an attempt with all places that it, and the mods that it needs, searched.
 
@@ -483,7 +485,8 @@ class Knowledge:
             )
             theirs = [self.failed[path].touched for path in needs if path in self.failed]
             known = {place: digest for each in (*theirs, touched or {}) for place, digest in each.items()}
-            self.failed[mod_path] = Attempt({**self._now(looked_for), **known}, outcome, needs, packages=packages)
+            touched = {**self._now(looked_for), **known}
+            self.failed[mod_path] = Attempt(touched, outcome, needs, packages=packages, config=config)
 
     def _now(self, paths: Iterable[Path]) -> Sources:
         """Return the digests on disk at these places, as the watch sees them."""
@@ -511,24 +514,34 @@ class Knowledge:
         return {path: self._differing[path] for name, path in stale.items() if name in needed}
 
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
-        """Forget failures whose sources match what runs again, and return notices of that."""
+        """Forget failures whose sources or configurations match what runs again, and return notices of that."""
         self._forget_same()
         if isinstance(trigger, LockChanged):
             return self._settle_lock(plan)
+        if isinstance(trigger, ConfigChanged):
+            back = self._back_again(plan, self._is_configured_as_before)
+            return [self._forgiven(each, f"{plan.cause} matches") for each in back]
         if not isinstance(trigger, FilesChanged) or not self.watches:
             return []
         for path in trigger.changed.keys() & self._undone.keys():
             # Whatever the result: the change is dealt with.
             self._undone[path] = (self._undone[path][0], trigger.changed[path])
-        back = self._back_again(trigger.changed, plan)
-        notices = []
-        for generation in back:
-            touched = self.failed.pop(generation.mod_path).touched
-            files = [self._roots.shown(path) for path in changed_of(touched, trigger.changed)]
+        notices, changed = [], trigger.changed
+        for each in self._back_again(plan, lambda _, attempt: moved_on(attempt, changed)):
+            files = [self._roots.shown(path) for path in changed_of(self.failed[each.mod_path].touched, changed)]
             what = f"{files[0]} matches" if len(files) == 1 else "the sources on disk match"
-            words = f"{what} {generation.name} again, which kept running; nothing to reload"
-            notices.append(Notice(words, calm=True, mended=(generation.mod_id,)))
+            notices.append(self._forgiven(each, what))
         return notices
+
+    def _forgiven(self, generation: Generation, what: str) -> Notice:
+        del self.failed[generation.mod_path]
+        words = f"{what} {generation.name} again, which kept running; nothing to reload"
+        return Notice(words, calm=True, mended=(generation.mod_id,))
+
+    def _is_configured_as_before(self, generation: Generation, attempt: Attempt) -> bool:
+        """Return whether network.yaml has taken back the configuration of a failed attempt."""
+        spec = self.specs.get(module_of(generation.mod_path))
+        return attempt.config not in (None, generation.config) and spec is not None and spec.config == generation.config
 
     def _settle_lock(self, plan: Plan) -> list[Notice]:
         """Forget failures among packages that were in use before."""
@@ -543,14 +556,15 @@ class Knowledge:
             for each in live
         ]
 
-    def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
+    def _back_again(self, plan: Plan, is_back: Callable[[Generation, Attempt], bool]) -> list[Generation]:
+        """Return the mods of failed attempts of which this is so, and whose sources are those that run."""
         planned, stale = {step.mod_path for step in plan.steps}, self._modules.stale(self._differing)
         return [
             each
             for each in self._registry.live
             if each.mod_path in self.failed
             and each.mod_path not in planned
-            and moved_on(self.failed[each.mod_path], changed)
+            and is_back(each, self.failed[each.mod_path])
             and stale.keys().isdisjoint(self._modules.graph().closure(each.entry))
         ]
 

@@ -125,10 +125,18 @@ class Saves:
             return
         if was_refused:
             self._tell(Notice(f"{self._path.name} can be used again, and matches the running network", calm=True))
-        # Settings that are in effect at once are told elsewhere, and are not part of a plan.
-        elif replace(self._network.engine.config, unused=before.unused, lost=before.lost) == before:
+        elif self._is_as_before(before):
             without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
             self._tell(Ignored(self._path.name, "; ".join(("it matches the running network", *without))))
+
+    def _is_as_before(self, before: NetworkConfig) -> bool:
+        """Return whether a network.yaml differs from this one in mods that do not run, at most. Settings that are in
+        effect at once are told elsewhere, and so are mods that run."""
+        now, running = self._network.engine.config, self._network.engine.registry.running
+        was, does = before.by_module, now.by_module
+        differing = {path for path in {**was, **does} if was.get(path) != does.get(path)}
+        same = replace(now, mods=before.mods, unused=before.unused, lost=before.lost) == before
+        return same and not any(map(running, differing))
 
     def _show(self, plan: Plan) -> None:
         self._shown = plan

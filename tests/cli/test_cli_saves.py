@@ -171,6 +171,19 @@ async def test_a_network_yaml_that_is_mended_is_said_to_be(work: Workspace) -> N
     assert notices(work) == ["network.yaml can be used again, and matches the running network"]
 
 
+async def test_a_mod_that_is_not_there_and_taken_out_again_is_said_to_change_nothing(work: Workspace) -> None:
+    """The line of a typing error is told, and so is its end."""
+    saves = await begin(work, "ant")
+    path = work.folder / "network.yaml"
+    before = path.read_text()
+    work.yaml("mods.ant", "mods.ent")
+    await saves.config_changed()
+    work.facts.clear()
+    path.write_text(before)
+    await saves.config_changed()
+    assert work.facts == [Ignored("network.yaml", "it matches the running network")]
+
+
 async def test_a_network_yaml_without_effect_is_told_with_what_has_none(work: Workspace) -> None:
     """A comment, a key that nothing reads, and a port that a flag overrides."""
     saves = await begin(work, "ant", overridden=lambda: ("network.port 1 does not count in this run",))

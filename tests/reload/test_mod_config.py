@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from workspaces import Workspace
 
-from devserver.model.facts import ErrorFacts, Status
+from devserver.model.facts import ErrorFacts, Notice, Status
 
 HEAD = """
 from pydantic import BaseModel, Field
@@ -209,3 +209,28 @@ async def test_a_value_that_comes_by_an_alias_has_its_own_place(work: Workspace)
     work.write("network.yaml", text)
     await work.run()
     assert place_of(error_of(work)) == ("network.yaml", 8, 18)
+
+
+async def test_a_refused_configuration_that_is_taken_back_is_forgotten(work: Workspace, at: str) -> None:
+    """It is said, and a restart is not refused for it."""
+    work.mod("hello", GREETS, HEAD)
+    await work.start(hello(times=2), home=at)
+    await work.save_yaml(hello(tmes=2))
+    assert work.net.engine.knowledge.failed.keys() == {"mods.hello"}
+    done = await work.save_yaml(hello(times=2))
+    assert done.outcomes == ()
+    told = work.told(Notice)
+    assert [(each.message, each.mended) for each in told] == [
+        ("network.yaml matches hello v1 again, which kept running; nothing to reload", ("hello",))
+    ]
+    assert work.net.engine.knowledge.failed == {}
+
+
+async def test_a_failure_of_the_code_is_not_forgotten_with_a_configuration(work: Workspace) -> None:
+    """The disk holds other code than what runs."""
+    work.mod("hello", GREETS, HEAD)
+    await work.start(hello(times=2))
+    await work.save_mod("hello", "def broken(:")
+    await work.save_yaml(hello(times=3))
+    await work.save_yaml(hello(times=2))
+    assert work.net.engine.knowledge.failed.keys() == {"mods.hello"}
