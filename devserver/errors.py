@@ -132,7 +132,10 @@ class BlockedTooLong(DevServerError):
     """Raised inside a mod's code that blocked the mods' loop for longer than its limit."""
 
     def __init__(self) -> None:
-        super().__init__("it blocked all mods for longer than its limit and was interrupted (use await, or a thread)")
+        super().__init__(
+            "it blocked all mods for longer than dev.limits.handler or dev.limits.initialize, and was interrupted"
+            " (use await, or a thread)"
+        )
 
 
 class EventRefused(DevServerError):

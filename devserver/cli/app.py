@@ -312,6 +312,8 @@ def _misused(error: BaseException) -> Problem:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "oa-dev"
     sentence = _unknown_option(error) or error.format_message()  # type: ignore[attr-defined]
+    # Choices come with line breaks, and with the name of Python's exception.
+    sentence = " ".join(sentence.split()).replace(": Value error, ", ": ")
     if command.endswith(" send") and "extra argument" in sentence:
         return Problem(sentence, f"a payload follows --payload, as in: {command} EVENT_NAME --payload '{{…}}'")
     return Problem(sentence, f"see {command} --help")

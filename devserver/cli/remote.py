@@ -37,7 +37,7 @@ PROMOTED = "promoted.json"
 RESTART_SECONDS = 120.0
 """Seconds that a restart is waited for: handlers may have to finish, and mods to be loaded."""
 
-_SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
+_SAID = {"pause": "paused: saves wait", "resume": "resumed: reloading on save again", "apply": "nothing waited"}
 
 
 def status(mod: str | None = None, *, held: bool = False, memory: bool = False, as_json: bool) -> int:

@@ -35,6 +35,7 @@ _EXCERPT_WIDTH = 200
 _SYNTAX_HINTS = {
     "mapping values are not allowed": "put text that contains ': ' in quotes, and begin each key on its own line",
     "could not find expected ':'": "a key needs a ':' and a space behind it",
+    "expected '-' indicator": "indent the keys of an entry as deep as its first one; the next entry begins with '-'",
     "did not find expected key": "check that this line is indented as deep as its neighbours",
     "expected <block end>": "check that this line is indented as deep as its neighbours",
     "cannot start any token": "put text that begins with @, ` or % in quotes",

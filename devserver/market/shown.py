@@ -44,7 +44,7 @@ def find_listed(catalogues: Sequence[Catalogue], name: str) -> Found:
         return found
     near = near_names(name, [each.name for each in entries_of(catalogues)])
     meant = f". Did you mean {' or '.join(near[:3])}?" if near else ""
-    names = ", ".join("what is built in" if each.name == BUILT_IN else shown(each.name) for each in catalogues)
+    names = ", ".join("the built-in mods" if each.name == BUILT_IN else shown(each.name) for each in catalogues)
     raise NotListed(f"there is no {name[:100]} in {names or 'any catalogue'}{meant}", near)
 
 

@@ -99,7 +99,7 @@ class KeyActions:
 
     async def _install(self) -> None:
         """Lock and install the wants, as the command does; the changes are followed too."""
-        self._tell(Notice("sync: locking and installing the wants", calm=True))
+        self._tell(Notice("sync: locking and installing what network.yaml and the mods need", calm=True))
         await self._command("sync: ", "sync", "--yes")
 
     async def _show_asked(self) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devserver.config.settings import Settings
-from devserver.model.config import NetworkConfig
+from devserver.model.config import DEFAULT_PORT, NetworkConfig
+from devserver.model.names import LOOPBACK
 from devserver.server.before import Before
 from devserver.server.fork_server import ForkServer
 from devserver.server.image import Image
@@ -46,12 +47,13 @@ class RunOptions:
     """Forks for what is tried in a fresh process."""
 
     def overridden(self, config: NetworkConfig) -> tuple[str, ...]:
-        """Return the address in network.yaml that this run does not use, in words."""
-        pairs = (("host", config.host, self.host), ("port", config.port, self.port))
+        """Return the address in network.yaml that this run does not use, in words; nothing of the usual one, which
+        need not be in the file."""
+        pairs = (("host", config.host, self.host, LOOPBACK), ("port", config.port, self.port, DEFAULT_PORT))
         return tuple(
             f"network.{name} {asked} does not count in this run, which was started with {name} {given}"
-            for name, asked, given in pairs
-            if given is not None and given != asked
+            for name, asked, given, usual in pairs
+            if asked != usual and given is not None and given != asked
         )
 
     def with_address(self, config: NetworkConfig) -> NetworkConfig:

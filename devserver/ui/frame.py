@@ -27,12 +27,12 @@ def place(frame: Frame) -> Segment:
     return Segment(f"{frame.file}:{frame.line}{column}", Style.NOTE, Place(frame.file, frame.line))
 
 
-def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
-    """Return an error of a mod under its headline: place, source, message, next step, `note`."""
+def mod_error_block(head: Line, error: ErrorFacts, notes: tuple[str, str], view: View) -> Block:
+    """Return an error of a mod under its headline: place, source, message, next step between two notes."""
     told = error_block(head, error, view)
     trace = f"t full trace{_frames(error.trace)}" if view.keys and error.trace else ""
-    then = dim(joined((note, trace, "next save retries"), view.dot))
-    return replace(told, after=(*told.after, (then,)))
+    then = joined((notes[0], trace, notes[1]), view.dot)
+    return replace(told, after=(*told.after, (dim(then),))) if then else told
 
 
 def error_block(head: Line, error: ErrorFacts, view: View) -> Block:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from devserver.model.facts import AgentsSeen, Outcome, PlanDone, PlanMade, Restarted, Status
+from devserver.model.facts import Outcome, PlanDone, PlanMade, Restarted, Status
 from devserver.model.lifecycle import Action, Way
 from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
 from devserver.ui.frame import brief, mod_error_block, place
@@ -121,7 +121,7 @@ def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
         first = (_applied(done, view) if listed_before else counted(reload_line(good, done, view), times, view),)
     # Before the network is ready no plan is told, and its holds are told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
-    others = trouble(told, done.agents, view)
+    others = trouble(told, done, view)
     if times > 1 and any(each.error is not None for each in told):
         # The source and the message stand above.
         others = tuple(counted(_shortened(each, view), times, view) for each in others)
@@ -146,7 +146,7 @@ def became(done: PlanDone, view: View) -> tuple[Block, ...]:
     """Return the result of each mod of a plan, for a command that has not shown its rows."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     line = reload_line(good, done, view) if good else None
-    return (*(() if line is None else (line,)), *trouble(done.outcomes, done.agents, view))
+    return (*(() if line is None else (line,)), *trouble(done.outcomes, done, view))
 
 
 def is_of_needs(plan: Plan) -> bool:
@@ -168,8 +168,7 @@ def _applied(done: PlanDone, view: View) -> Block:
 
 def outcome_told(outcome: Outcome, view: View) -> tuple[Block, ...]:
     """Return the block of one single step."""
-    plan = Plan(outcome.reason)
-    return plan_done(PlanDone(plan, (outcome,), outcome.duration_ms, outcome.agents, outcome.held), view)
+    return plan_done(PlanDone(Plan(""), (outcome,), outcome.duration_ms, outcome.agents, outcome.held), view)
 
 
 def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
@@ -226,12 +225,12 @@ def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Out
     return [each for each in outcomes if (each.mod_id, each.action, each.reason) not in held]
 
 
-def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tuple[Block, ...]:
+def trouble(outcomes: Sequence[Outcome], done: PlanDone, view: View) -> tuple[Block, ...]:
     """Return what failed: a frame for each error, a line for mods that kept their generation."""
     failed = [each for each in outcomes if each.error is not None]
     # Mods that fail together carry the error of the one that is at fault.
     culprits = [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
-    framed = tuple(_error_block(each, agents, view) for each in culprits)
+    framed = tuple(_error_block(each, done, view) for each in culprits)
     others = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
     waiting = [each for each in others if each.status is Status.SKIPPED and not each.note]
     fell = [each for each in others if each not in waiting]
@@ -239,10 +238,11 @@ def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tupl
     return (*framed, *told)
 
 
-def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
+def _error_block(outcome: Outcome, done: PlanDone, view: View) -> Block:
     assert outcome.error is not None
     if outcome.status is Status.APPLIED:
         return _late_error(outcome, view)
+    agents = done.agents
     dropped = f", {agents.dropped} dropped" if agents.dropped else ""
     # The wanted generation, if the step would have made one.
     wanted = f" v{outcome.generation + 1}" if outcome.action in (Action.LOAD, Action.RELOAD) else ""
@@ -252,7 +252,9 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
         plain(f" {_WORDS[outcome.action].failed}{_on(outcome)}, {_what_runs(outcome)}"),
         dim(f"{view.dot}{count(agents.connected, 'agent')}{dropped}" if view.started else ""),
     )
-    return mod_error_block(failed, outcome.error, outcome.note, view)
+    # A mod that was loaded by a command is in no list: its next save is that of a file which no mod imports.
+    is_asked = outcome.action is Action.LOAD and outcome.reason == done.plan.cause
+    return mod_error_block(failed, outcome.error, (outcome.note, "" if is_asked else "next save retries"), view)
 
 
 def _late_error(outcome: Outcome, view: View) -> Block:
@@ -315,13 +317,14 @@ def restarted(fact: Restarted, view: View) -> Block:
     details = joined((_moved(fact.mods), *_lost(fact.mods), *_ended(fact.ended)), "; ")
     said = joined((f"paused {took(fact.pause_ms)}", connections, agents, details, failed), view.dot)
     why = listed(fact.reasons, glyphs.more, most=3)
-    sign = Segment(f"{glyphs.reloaded} ", Style.BAD if fact.failed else Style.GOOD)
+    mark = glyphs.reloaded if not view.look.one_line else glyphs.failed if fact.failed else glyphs.quiet
+    sign = Segment(f"{mark} ", Style.BAD if fact.failed else Style.GOOD)
     return Block((sign, strong("restarted in place"), plain(f"   {why}"), dim(f"{view.dot}{said}")))
 
 
 def _moved(moves: Sequence[StateMove]) -> str:
     keys = sum(len(each.moves) for each in moves)
-    return f"state moves ({count(keys, 'key')})" if keys else "no state"
+    return f"state moves ({count(keys, 'key')})" if keys else ""
 
 
 def _lost(moves: Sequence[StateMove]) -> list[str]:

@@ -118,6 +118,8 @@ def test_an_address_that_is_not_ours_is_said(tmp_path: Path) -> None:
     [
         (("run", "--prot", "1"), "unknown option --prot. Did you mean --port?"),
         (("run", "--zzz"), "unknown option --zzz"),
+        (("record",), "Missing argument 'start|stop'. Choose from: start, stop"),
+        (("record", "now"), "Invalid value for 'start|stop': 'now' is not one of 'start', 'stop'."),
         (("send", "a.b", "{}"), "as in: oa-dev send EVENT_NAME --payload"),
         (("run", "--port", "70000"), "a port is a whole number from 0 to 65535, not '70000'"),
         (("run", "--port", "http"), "a port is a whole number from 0 to 65535, not 'http'"),

@@ -94,7 +94,7 @@ def test_a_name_that_no_catalogue_has_is_refused_with_the_one_that_was_meant(wor
     put(work, "wiki-extras")
     done = oa_dev(work, "show", "wiki-extrs")
     assert done.returncode == 1
-    assert "there is no wiki-extrs in mods-index, what is built in. Did you mean wiki-extras?" in done.stderr
+    assert "there is no wiki-extrs in mods-index, the built-in mods. Did you mean wiki-extras?" in done.stderr
 
 
 def test_a_file_that_was_swapped_in_an_index_is_said(work):

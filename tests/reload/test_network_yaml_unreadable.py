@@ -72,6 +72,11 @@ def test_an_excerpt_tells_no_secret_and_no_endless_line() -> None:
             NAMED + "---\na: 1\n",
             "3:1 a second document begins here (a network.yaml is one document: remove the '---')",
         ),
+        (
+            NAMED + "  mods:\n    - name: mods.a\n    config: {}\n",
+            "5:5 did not find expected '-' indicator"
+            " (indent the keys of an entry as deep as its first one; the next entry begins with '-')",
+        ),
         ("[\n  'network': 1\n]", "1:1 expected a mapping that begins with 'network:', found a list (None)"),
     ],
 )

@@ -208,6 +208,8 @@ async def test_a_line_that_is_not_there_is_said(work: Workspace) -> None:
     answers = [await net.split_mod("wiki@2", 0.5), await net.drop_mod("wiki@2"), await net.promote_mod("wiki@2")]
     failed = "split mod wiki@2", "unload mod wiki@2", "reload mod wiki"
     assert [each.message for each in answers] == [f"Failed to {each}: {missing}" for each in failed]
+    answer = await net.split_mod("wiki", 0.5)
+    assert answer.message == "Failed to split mod wiki: wiki has no version beside it: oa-dev try wiki makes one"
     assert "already" in (await try_twice(work)).message
 
 

@@ -36,6 +36,7 @@ from devserver.model.facts import (
     PlanMade,
     Ready,
     Replayed,
+    Restarted,
     ShapeChange,
     Status,
     Stopped,
@@ -232,6 +233,20 @@ CASES: dict[str, Fact] = {
     "done_failed_together": done(FELL, FAILED),
     "done_failed_first_load": done(
         outcome("kanban", 0, action=Action.LOAD, status=Status.FAILED, phase=Phase.IMPORT, error=ERROR, note="")
+    ),
+    "done_failed_asked": done(
+        outcome(
+            "kanban", 0, action=Action.LOAD, status=Status.FAILED, reason="asked by a command", error=ERROR, note=""
+        ),
+        cause="asked by a command",
+    ),
+    "restarted": Restarted(
+        url="http://127.0.0.1:8700",
+        reasons=("devserver changed",),
+        pause_ms=321.4,
+        duration_ms=900.0,
+        kept=3,
+        agents=THREE,
     ),
     "done_needs": PlanDone(
         replace(NEEDS, changed={Path("mods/board/mod.py"): "new"}),

@@ -214,6 +214,8 @@ def no_line(name: str, situation: Situation) -> str:
     if main is None:
         return not_loaded(main_of(name), situation)
     labels = [each.line.label for each in situation.lines_of(main) if each.line is not None]
+    if not labels and name == main.mod_id:
+        return f"{main.mod_id} has no version beside it: oa-dev try {main.mod_id} makes one"
     return f"there is no {name}; {main.mod_id} has {', '.join(('main', *labels))}"
 
 
