@@ -15,6 +15,7 @@ from workspaces import Workspace, mod_text, served, until
 from devserver import AgentNetwork, Event, EventResponse
 from devserver.model.facts import Status
 from devserver.model.principal import LOCAL, agent_principal
+from devserver.server.ending import summary_of
 
 HEAD = "import sys\nDOWN = sys.modules.setdefault('down', [])\n"
 
@@ -326,3 +327,14 @@ async def test_events_that_waited_for_the_start_go_before_later_ones(work: Works
     await asyncio.gather(*sent)
     assert network.mods["mods.ordered"].state["taken"] == list(range(len(sent)))
     await network.shutdown()
+
+
+async def test_a_run_that_ends_counts_the_agents_that_hear_of_it(work: Workspace) -> None:
+    """Not those that it merely knows."""
+    net = await work.start()
+    await net.register_agent("ana")
+    agent = net.directory.agent("ana")
+    assert agent is not None
+    assert summary_of(net).agents == 1
+    agent.ended = True
+    assert summary_of(net).agents == 0

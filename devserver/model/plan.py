@@ -89,8 +89,17 @@ class NotApplied:
     running: Any
     wanted: Any
 
+    @property
+    def change(self) -> str:
+        """The setting with both values, as network.yaml has them."""
+        return f"{self.setting} {_in_yaml(self.running)} → {_in_yaml(self.wanted)}"
+
     def __str__(self) -> str:
-        return f"{self.setting} {self.running} → {self.wanted}: needs a restart"
+        return f"{self.change}: needs a restart"
+
+
+def _in_yaml(value: Any) -> str:
+    return "unset" if value in (None, "") else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

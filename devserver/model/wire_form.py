@@ -124,7 +124,7 @@ def _program_words(fact: facts.AgentProgram) -> str:
         case facts.ProgramState.RESTARTED:
             return f"agent {fact.file} started again, its code changed (pid {fact.pid})"
         case facts.ProgramState.KEPT:
-            return f"agent {fact.file} not restarted: {fact.why}; the one of before keeps running"
+            return f"agent {fact.file} not restarted: {fact.why}; it runs on as it was"
         case facts.ProgramState.FAILED:
             return f"agent {fact.file} not started: {fact.why}; the next save tries again"
         case facts.ProgramState.ENDED if fact.why:

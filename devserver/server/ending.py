@@ -24,9 +24,10 @@ Step = tuple[str, Callable[[], Awaitable[Any] | None]]
 
 def summary_of(network: AgentNetwork) -> Stopped:
     """Return the counts of a run that ends."""
-    stats = network.get_network_stats()
-    counts = (stats["events"], stats["reloads"], stats["failed_plans"], len(network.mods()), stats["agent_count"])
-    return Stopped(*counts)
+    stats, directory = network.get_network_stats(), network.directory
+    # Others are known, and hear nothing of it.
+    agents = sum(map(directory.is_connected, directory.agents()))
+    return Stopped(stats["events"], stats["reloads"], stats["failed_plans"], len(network.mods()), agents)
 
 
 class Ending:

@@ -114,7 +114,7 @@ def problem_of(file: Path) -> str | None:
         if file.suffix not in _YAML:
             code_of(data, str(file))
     except SyntaxError as error:
-        return f"line {error.lineno}: {error.msg}"
+        return f"line {error.lineno}, column {error.offset}: {error.msg}"
     except (RecursionError, MemoryError):
         return "it is nested too deep for Python"
     except (OSError, ValueError) as error:

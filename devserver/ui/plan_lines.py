@@ -88,8 +88,7 @@ def plan_rows(plan: Plan, view: View) -> Block:
     for hold in plan.holds:
         body.append((held, dim(f" {hold.mod_id:<{width}}  {_WORDS[hold.action].held}: {hold.reason}")))
     for setting in plan.not_applied:
-        words = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
-        body.append((held, plain(words), dim("  needs a restart")))
+        body.append((held, plain(f" {_in(setting.change, glyphs)}"), dim("  needs a restart")))
     return Block(head, body=tuple((plain("" if view.look.one_line else "  "), *row) for row in body))
 
 

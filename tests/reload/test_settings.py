@@ -69,13 +69,13 @@ TAKEN = {
     ),
     "replay": Setting(
         {"dev": {"replay": {"allow": ["wiki"]}}},
-        "dev.replay.allow  → wiki: counts from now on",
+        "dev.replay.allow none → wiki: counts from now on",
         lambda net: net.config.replay,
         ReplayRules(("wiki",)),
     ),
     "indexes": Setting(
         {"dev": {"indexes": ["more"]}},
-        "dev.indexes  → more: counts from now on",
+        "dev.indexes none → more: counts from now on",
         lambda net: net.config.indexes,
         ("more",),
     ),
@@ -99,7 +99,7 @@ TAKEN = {
     ),
     "agents": Setting(
         {"dev": {"agents": ["agents/ana.py"]}},
-        "dev.agents  → agents/ana.py: counts from now on",
+        "dev.agents none → agents/ana.py: counts from now on",
         lambda net: net.config.agents,
         ("agents/ana.py",),
     ),
@@ -111,13 +111,13 @@ TAKEN = {
     ),
     "host_commands": Setting(
         {"dev": {"hosts": {"commands": False}}},
-        "dev.hosts.commands True → False: counts from now on",
+        "dev.hosts.commands true → false: counts from now on",
         lambda net: net.config.host_commands,
         False,
     ),
     "take_over": Setting(
         {"dev": {"hosts": {"take_over": True}}},
-        "dev.hosts.take_over False → True: counts from now on",
+        "dev.hosts.take_over false → true: counts from now on",
         lambda net: net.config.take_over,
         True,
     ),
@@ -134,17 +134,17 @@ TAKEN = {
 
 RESTART = {
     "name": Setting({"name": "Other"}, "network.name Test → Other"),
-    "node_id": Setting({"node_id": "n2"}, "network.node_id None → n2"),
+    "node_id": Setting({"node_id": "n2"}, "network.node_id unset → n2"),
     "port": Setting({"port": 9000}, "network.port 8700 → 9000"),
-    "groups": Setting({"agent_groups": {"staff": {"password_hash": "0" * 64}}}, "network.agent_groups  → staff"),
+    "groups": Setting({"agent_groups": {"staff": {"password_hash": "0" * 64}}}, "network.agent_groups unset → staff"),
     "default_group": Setting({"default_agent_group": "staff"}, "network.default_agent_group guest → staff"),
-    "requires_password": Setting({"requires_password": True}, "network.requires_password False → True"),
-    "studio": Setting({"dev": {"studio": True}}, "dev.studio False → True"),
+    "requires_password": Setting({"requires_password": True}, "network.requires_password false → true"),
+    "studio": Setting({"dev": {"studio": True}}, "dev.studio false → true"),
     "engine": Setting(
         {"dev": {"hosts": {"engine": "tls://10.0.0.5:4222"}}}, "dev.hosts.engine here → tls://10.0.0.5:4222"
     ),
     "verify_secrets": Setting(
-        {"disable_agent_secret_verification": True}, "network.disable_agent_secret_verification False → True"
+        {"disable_agent_secret_verification": True}, "network.disable_agent_secret_verification false → true"
     ),
 }
 

@@ -81,6 +81,6 @@ def without_restarting(plan: Plan, situation: Situation) -> Plan:
 
 def reasons_of(plan: Plan) -> tuple[str, ...]:
     """Return why this plan asks for a restart, or empty: settings, and mods that ask for it."""
-    settings = (f"{each.setting} {each.running} → {each.wanted}" for each in plan.not_applied)
+    settings = (each.change for each in plan.not_applied)
     asking = (each for each in plan.holds if each.reason == BY_RESTART)
     return (*settings, *(f"{each.mod_id} changed, and its reload_mode is restart" for each in asking))

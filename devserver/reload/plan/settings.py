@@ -87,6 +87,7 @@ def _is_same(one: object, other: object) -> bool:
 
 def _value(value: object) -> str:
     text = "unset" if value is _UNSET else "null" if value is None else str(value)
+    text = text.lower() if isinstance(value, bool) else text
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -167,7 +168,7 @@ def _as_written(value: Any) -> Any:
         return _as_written(asdict(value))
     if isinstance(value, Mapping):
         return {key: _as_written(each) for key, each in value.items()}
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else value
 
 
 def _brief(old: Any, new: Any) -> tuple[Any, Any]:
