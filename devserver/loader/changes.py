@@ -287,6 +287,7 @@ class Source(Protocol):
     """The module that runs."""
 
     def names(self) -> frozenset[str]: ...
+    def code(self) -> Iterable[CodeType]: ...
     def codes(self) -> Iterable[CodeType]: ...
     def text(self) -> bytes: ...
 
@@ -400,22 +401,25 @@ class _Recording:
                 found += [Change(place, *each) for each in differences(before, after)]
         self._is_moved = self._is_moved or any(each.place.is_of_mods for each in found)
         if found and self._running and self._running[-1] is not None:
-            self._note(found, *self._running[-1])
+            self._note(found, is_mixed, *self._running[-1])
         self._calls = (activity.begun, activity.ended)
 
-    def _note(self, found: list[Change], owner: ProcessChanges, source: Source | None) -> None:
+    def _note(self, found: list[Change], is_mixed: bool, owner: ProcessChanges, source: Source | None) -> None:
         module = "" if source is None else source.name
         is_plain = source is None or all(each.place.is_of_mods for each in found)
         # Reading the code takes long; registrations need its name alone.
         evidence = Evidence(module=module) if is_plain or source is None else evidence_in(source.codes(), module)
         is_contested = self._is_contested()
+        # What others may have changed meanwhile is the code's if its own lines show it.
+        own = evidence_in(() if source is None else source.code(), module) if is_mixed else None
         for change in found:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
                 shown = [
                     each
                     for each in entries or [change]
-                    if each.key is ORDER or evidence.shows_registration(each.before, each.after)
+                    if (each.key is ORDER or evidence.shows_registration(each.before, each.after))
+                    and (own is None or (each.key is not ORDER and own.says(each.name, each.before, each.after)))
                 ]
                 if source is not None and len(shown) < len(entries or [change]):
                     known = set(map(id, shown))

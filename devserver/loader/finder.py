@@ -378,6 +378,10 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """Return the names that the code of this module and of those that it needs uses."""
         return self._finder.modules.names_around(self.name)
 
+    def code(self) -> list[CodeType]:
+        """Return the code of this module alone, once it is executed."""
+        return [] if self.executed is None else [self.executed.code]
+
     def codes(self) -> list[CodeType]:
         """Return the code of these modules."""
         return self._finder.modules.codes_around(self.name)

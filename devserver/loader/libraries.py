@@ -462,7 +462,7 @@ class Evidence:
     """Evidence in modules' code for their changes: attributes that it sets, and constants."""
 
     attributes: frozenset[str] = field(default_factory=frozenset)
-    constants: frozenset[str | bytes] = field(default_factory=frozenset)
+    constants: frozenset[str | bytes | int | float] = field(default_factory=frozenset)
     module: str = ""
 
     def shows_registration(self, before: Any, after: Any) -> bool:
@@ -473,6 +473,23 @@ class Evidence:
         """
         there = [each for each in (after, before) if each is not MISSING]
         return all(map(_is_value, there)) or any(leads_to(each, self.module) for each in there)
+
+    def says(self, key: Any, before: Any, after: Any) -> bool:
+        """Return whether the code names an entry, or says its text or number; of other values always."""
+        return any(self._says(each) for each in (before, after) if each is not MISSING) or (
+            type(key) is str and self._says(key)
+        )
+
+    def _says(self, value: Any) -> bool:
+        kind = type(value)
+        if kind is tuple or kind is frozenset:
+            return any(map(self._says, value))
+        if kind is int or kind is float:
+            # Every code has small ones.
+            return not -10 < value < 10 and value in self.constants
+        if kind is str or kind is bytes:
+            return value == self.module or self.names(value)
+        return id(kind) not in _ATOMS
 
     def shows(self, key: Any, before: Any, after: Any) -> bool:
         """Return whether a change of this entry comes from the code."""
@@ -509,16 +526,16 @@ def _evidence_of(code: CodeType) -> Evidence:
         for each in dis.get_instructions(part)
         if each.opname in ("STORE_ATTR", "DELETE_ATTR")
     }
-    texts = {each for part in inner for constant in part.co_consts for each in _texts(constant)}
-    return Evidence(frozenset(stores), frozenset(texts))
+    plain = {each for part in inner for constant in part.co_consts for each in _plain(constant)}
+    return Evidence(frozenset(stores), frozenset(plain))
 
 
-def _texts(constant: Any) -> Iterator[str | bytes]:
-    if isinstance(constant, str | bytes):
+def _plain(constant: Any) -> Iterator[str | bytes | int | float]:
+    if isinstance(constant, str | bytes | int | float):
         yield constant
     elif isinstance(constant, tuple | frozenset):
         for each in constant:
-            yield from _texts(each)
+            yield from _plain(each)
 
 
 def _decoded(key: str | bytes) -> str:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from devserver.loader.refused import Others
 from tests.loader.conftest import Workshop
 
 HUBS = {
@@ -125,3 +126,27 @@ async def test_a_part_of_a_package_that_is_imported_for_the_first_time_is_looked
     workshop.write("one", "from lib import part\n")
     workshop.build("one", entry="one").keep()
     assert sys.modules["lib.part"].O == {}
+
+
+async def test_plain_values_that_others_put_there_during_an_import_are_theirs(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They went when that import failed, or at the next save of its mod. What the importing code itself says is its
+    own, and goes with it."""
+    monkeypatch.setattr(Others, "have_run", lambda self: True)
+    workshop.write(
+        "hub",
+        "SEEN, JOBS, LIMITS, NAMES = {}, ['first', 'second'], {}, []\n"
+        "def meanwhile():\n    SEEN.setdefault('ann', 41)\n    SEEN['n'] = len(SEEN)\n    del JOBS[:1]\n",
+    )
+    top = "import hub\nhub.meanwhile()\nhub.LIMITS['rows'] = {n}\nhub.NAMES.append(__name__)\n"
+    workshop.write("one", top.format(n=1))
+    workshop.build(entry="one").keep()
+    hub = sys.modules["hub"]
+    del hub.SEEN["ann"]
+    workshop.write("one", top.format(n=2))
+    workshop.build("one", entry="one").undo()
+    assert (hub.SEEN["ann"], hub.JOBS, hub.LIMITS, hub.NAMES) == (41, [], {"rows": 1}, ["one"])
+    workshop.write("one", "import hub\n")
+    workshop.build("one", entry="one").keep()
+    assert (hub.SEEN["ann"], hub.JOBS, hub.LIMITS, hub.NAMES) == (41, [], {}, [])
