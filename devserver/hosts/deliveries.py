@@ -158,8 +158,9 @@ class Deliveries:
         data, parcel = b'{"parcels":[' + b",".join(each.to_bytes() for each in parcels) + b"]}", parcels[0]
         if len(data) > self._link.most_bytes > 0:
             raise EngineRefused(f"it has {len(data)} bytes, and hosts send each other {self._link.most_bytes}")
-        # An agent may come back to a host, and its backlog with it: that is not a repeat.
-        way = max(parcel.to.values(), default=0) if parcel.moved else ""
+        # What was sent to several agents moves on with each of them, alone or with more, and may come back to a host
+        # with its agent: those are no repeats.
+        way = [*parcel.to.items(), len(parcels)] if parcel.moved else ""
         await self._store(host, data, f"{parcel.delivery}.{host}.{way}")
 
     async def send_mark(self, host: str, values: Mapping[str, Any]) -> None:

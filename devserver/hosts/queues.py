@@ -157,9 +157,9 @@ class Queues:
             await self._link.take(message.reply)
             return
         left = {agent_id for parcel in parcels for agent_id in parcel.to}
-        found = taken.found[message.revision] = _Found(parcels, message.reply, left)
-        for agent_id in tuple(found.left):
-            await self._send_on(host, taken, message.revision, agent_id)
+        taken.found[message.revision] = _Found(parcels, message.reply, left)
+        for agent_id in tuple(left):
+            await self._send_all_on(host, taken, agent_id)
 
     async def _mark(self, host: str, taken: _TakenUp, values: Mapping[str, Any], message: Message) -> None:
         await self._link.take(message.reply)
@@ -176,11 +176,19 @@ class Queues:
         now = self.where(agent_id)
         if now is None or now[0] == host or self._taken_up.get(host) is not taken:
             return
+        await self._send_all_on(host, taken, agent_id)
+        await self.say_end(now[0], agent_id, now[1])
+
+    async def _send_all_on(self, host: str, taken: _TakenUp, agent_id: str) -> None:
+        """Send on what a dead host has for an agent, in order: it may have gone on since an earlier message was
+        looked at."""
+        now = self.where(agent_id)
+        if now is not None and now[0] == host:
+            return  # it is where it was: its messages stay
         async with self._turn:
             for revision in sorted(taken.found):
                 if agent_id in taken.found[revision].left:
                     await self._send_on(host, taken, revision, agent_id)
-        await self.say_end(now[0], agent_id, now[1])
 
     async def _send_on(self, host: str, taken: _TakenUp, revision: int, agent_id: str) -> None:
         found, now = taken.found[revision], self.where(agent_id)

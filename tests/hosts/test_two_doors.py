@@ -353,6 +353,30 @@ async def test_a_host_that_dies_loses_no_delivery(together: Together) -> None:
     assert await taken(laptop, "bob", 6) == [3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize("dies", [False, True])
+async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_all(
+    together: Together, dies: bool
+) -> None:
+    """The engine took what moves with the second one for a repeat of what had moved with the first; and of a dead host's
+    queue, which is looked at meanwhile, a later event came before an earlier one."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    names = ("bob", "eve", "kim")
+    secrets = {name: (await gpu.register_agent(name)).secret for name in names}
+    await until(lambda: laptop.directory.count() == 4)
+    for n in range(3):
+        sent = event("chat.note", "ana", destination_id="agent:broadcast", payload={"n": n})
+        assert (await send(laptop, sent)).data == {"delivered": 3}
+    if dies:
+        await together.kill("gpu-1")
+        await until(lambda: not together.hosts["laptop"]._members.alive("gpu-1"))
+    for name in names:
+        await laptop.register_agent(name, secret=secrets[name])
+    assert {name: await taken(laptop, name, 3) for name in names} == dict.fromkeys(names, [0, 1, 2])
+
+
 async def test_a_host_that_comes_back_gives_its_agents_what_waited(together: Together) -> None:
     """The same identity with the same secret, and every delivery of the time between."""
     laptop = await together.author(chat=CHAT)
