@@ -295,7 +295,11 @@ class Host:
         """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
         that was not handled, and is sent again once this host knows more."""
         # What was done here before is known there before it is asked.
-        await self.identities.settled()
+        try:
+            await asyncio.wait_for(self.identities.settled(), self.asks.hold_seconds)
+        except TimeoutError:
+            words = f"the engine has been unreachable for {self.asks.hold_seconds:.0f} s; send again"
+            return Reply(EventResponse(False, words, {"code": "engine_away"}, asked.event.event_name))
         end = self._loop.time() + HOLD_SECONDS
         while True:
             seats = {each: self.rooms.seat(each) for each in asked.mods}

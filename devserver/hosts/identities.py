@@ -144,7 +144,8 @@ class Identities:
             try:
                 return await self._claim(admitted, row, self._rows.revision_of(admitted.agent_id))
             except Conflict:
-                await self._rows.look()
+                with suppress(DevServerError):
+                    await self._rows.look()
             except (EngineAway, NoAnswer) as error:
                 words = f"no new agent comes in while the engine is away: {error}"
                 raise EventRefused("engine_away", words) from error
@@ -353,18 +354,21 @@ class Identities:
             await self._changed_here.wait()
 
     async def _write(self, what: str, name: str, member: str = "") -> None:
-        for _ in range(_TRIES):
+        conflicts = 0
+        while conflicts < _TRIES:
             try:
+                if conflicts:
+                    await self._rows.look()
                 if what == "agent":
                     await self._write_agent(name)
                 else:
                     await self._write_channel(what, name, member)
                 return
             except Conflict:
-                await self._rows.look()
+                conflicts += 1
             except (EngineAway, NoAnswer):
-                await asyncio.sleep(0.25)
-        raise EngineAway("it could not be written")
+                await asyncio.sleep(0.25)  # nobody else remembers it until the engine is back
+        raise Conflict("other hosts are faster, again and again")
 
     async def _write_agent(self, agent_id: str) -> None:
         agent, row = self._directory.agent(agent_id), self._rows.get(agent_id)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import Client
-from nats.errors import Error, NoRespondersError
+from nats.errors import Error, MaxPayloadError, NoRespondersError
 from nats.errors import TimeoutError as Late
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
@@ -398,6 +398,8 @@ class Link:
             yield
         except NoRespondersError as error:
             raise NoHost("no host answers there") from error
+        except MaxPayloadError as error:
+            raise EngineRefused(f"the engine takes no message of more than {self.most_bytes} bytes") from error
         except APIError as error:
             raise EngineRefused(f"the engine refuses: {error.description}") from error
         except (Late, TimeoutError) as error:

@@ -111,6 +111,8 @@ async def test_a_host_may_do_what_a_host_does(rig: Rig) -> None:
         await two.store(names.key(DECISIONS, "14"), b'{"commit":false}', last=0)
     with pytest.raises(NoHost):
         await one.request(names.ask("two"), b"{}", seconds=2)
+    with pytest.raises(EngineRefused, match=f"more than {one.most_bytes} bytes"):
+        await one.store(names.key(AGENTS, "bob"), bytes(one.most_bytes + 1))
     got: list[bytes] = []
 
     async def heard(message: Any) -> None:

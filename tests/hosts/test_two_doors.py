@@ -14,6 +14,7 @@ from engines import Proxy, Together, until
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.errors import EventRefused
+from devserver.hosts import identities
 from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
 from devserver.hosts.wire import again, ask_of, head_of, numbered, reply_from
@@ -357,7 +358,7 @@ async def test_a_host_that_dies_loses_no_delivery(together: Together) -> None:
 async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_all(
     together: Together, dies: bool
 ) -> None:
-    """The engine took what moves with the second one for a repeat of what had moved with the first; and of a dead host's
+    """The engine took what moves with the second one for a repeat of what had moved with the first. Of a dead host's
     queue, which is looked at meanwhile, a later event came before an earlier one."""
     laptop = await together.author(chat=CHAT)
     gpu = await together.join("gpu-1")
@@ -374,7 +375,7 @@ async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_
         await until(lambda: not together.hosts["laptop"]._members.alive("gpu-1"))
     for name in names:
         await laptop.register_agent(name, secret=secrets[name])
-    assert {name: await taken(laptop, name, 3) for name in names} == dict.fromkeys(names, [0, 1, 2])
+    assert {name: await taken(laptop, name, 3) for name in names} == {name: [0, 1, 2] for name in names}
 
 
 async def test_a_host_that_comes_back_gives_its_agents_what_waited(together: Together) -> None:
@@ -472,6 +473,35 @@ async def test_without_an_engine_an_event_is_refused_after_its_wait(together: To
     assert answer.data["code"] == "engine_away"
     await together.rig.engine.start("demo")
     await until(lambda: together.hosts["gpu-1"].link.connected)
+
+
+async def test_what_changes_while_the_engine_is_away_is_known_when_it_is_back(
+    together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries to write it ended after five seconds: others sent to an agent that had left, and to its wishes of before.
+    An event that has to wait for the change is refused in time."""
+    monkeypatch.setattr(identities, "_TRIES", 1)
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    for name in ("bob", "eve"):
+        await gpu.register_agent(name)
+    await until(lambda: laptop.directory.count() == 2)
+    host = together.hosts["gpu-1"]
+    host.asks.hold_seconds = 0.2
+    tries = AsyncMock(wraps=host._agents.delete)
+    monkeypatch.setattr(host._agents, "delete", tries)
+    await together.rig.crash()
+    await until(lambda: not host.link.connected)
+    gpu.directory.unregister("eve")
+    gpu.directory.subscribe("bob", ["chat.told"])
+    answer = await send(gpu, event("chat.say", "bob"))
+    assert answer.data["code"] == "engine_away"
+    await until(lambda: tries.await_count == 2)
+    await together.rig.engine.start("demo")
+    await until(lambda: laptop.directory.agent("eve") is None)
+    bob = laptop.directory.agent("bob")
+    await until(lambda: bool(bob.subscriptions))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
