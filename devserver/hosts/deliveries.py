@@ -14,7 +14,16 @@ from functools import partial
 from typing import Any
 
 from devserver.errors import DevServerError
-from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, NoAnswer, QueueFull
+from devserver.hosts.link import (
+    MOST_UNREAD,
+    EngineAway,
+    EngineRefused,
+    Link,
+    Listening,
+    Message,
+    NoAnswer,
+    QueueFull,
+)
 from devserver.hosts.names import Names
 from devserver.hosts.work import Work
 from devserver.model.encoding import to_json
@@ -191,7 +200,8 @@ class Deliveries:
             await self._listening.end()
         names = self._names
         consumer, subject = names.consumer(self._host), names.out(self._host)
-        self._listening = await self._link.consume(names.out_stream, consumer, subject, self._heard)
+        link, stream = self._link, names.out_stream
+        self._listening = await link.consume(stream, consumer, subject, self._heard, most=MOST_UNREAD)
 
     async def _engine_back(self, seconds: float) -> None:
         """Take up the queue again: letters that were not taken off come again, in order; known numbers are dropped."""

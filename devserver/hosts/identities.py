@@ -309,6 +309,8 @@ class Identities:
             letter = letter_for(agent_id)
             if letter is not None and not outbox.put(letter, kept=True, first=parcel.moved):
                 letter.taken()
+                if not outbox.closed and outbox.dropped == 1:
+                    self.problem(f"the outbox of {agent_id} is full: further events from other hosts are dropped")
 
     def _outbox_for(self, agent: Agent, epoch: int) -> Outbox | None:
         for leaving in self._leaving.get(agent.agent_id, ()):
@@ -367,7 +369,7 @@ class Identities:
             except Conflict:
                 conflicts += 1
             except (EngineAway, NoAnswer):
-                await asyncio.sleep(0.25)  # nobody else remembers it until the engine is back
+                await asyncio.sleep(0.25)  # until the engine is back it is known here alone
         raise Conflict("other hosts are faster, again and again")
 
     async def _write_agent(self, agent_id: str) -> None:

@@ -38,6 +38,9 @@ CONNECT_SECONDS = 5.0
 STORE_SECONDS = 5.0
 _PENDING_BYTES = 1024 * 1024
 _MOST_MESSAGES, _MOST_BYTES = 20_000, 64 * 1024 * 1024
+MOST_UNREAD = 300_000
+"""How many messages of its queue a host has without their receivers having read them: more than its outboxes hold, so
+that agents that read nothing do not keep what comes from the others."""
 _PING_SECONDS = 0.5
 _WRONG_LAST = 10071
 """The engine's number for: another value of this key has been written meanwhile."""
@@ -343,12 +346,15 @@ class Link:
                     return found
                 found.append(_read_value(each))
 
-    async def consume(self, stream: str, consumer: str, subject: str, heard: Heard) -> Listening:
+    async def consume(
+        self, stream: str, consumer: str, subject: str, heard: Heard, *, most: int = _MOST_MESSAGES
+    ) -> Listening:
         """Take what a queue keeps for a subject, all that was not taken before included, in order.
 
         An earlier consumer of the same name gets nothing more. Each message stays until `take` of its
         `reply`. Ends with the connection: what the engine sends to the next one comes behind what it
-        has sent to this one in vain. Raises EngineAway, EngineRefused.
+        has sent to this one in vain. `most`: how many of them come before the first is taken. Raises
+        EngineAway, EngineRefused.
         """
         lost = self._lost
 
@@ -360,7 +366,7 @@ class Link:
             durable_name=consumer,
             ack_policy=api.AckPolicy.EXPLICIT,
             ack_wait=3600.0,  # a message waits for its agent: it comes again with the next consumer
-            max_ack_pending=_MOST_MESSAGES,
+            max_ack_pending=most,
         )
         with self._speaking():
             try:

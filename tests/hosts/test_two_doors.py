@@ -20,8 +20,10 @@ from devserver.hosts.host import HostTaken
 from devserver.hosts.wire import again, ask_of, head_of, numbered, reply_from
 from devserver.model.change import ConfigChanged
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import EngineSeen, HostSeen, HostState
+from devserver.model.facts import EngineSeen, HostSeen, HostState, Notice
 from devserver.model.principal import agent_principal
+from devserver.network.accounts import OUTBOXES, Account
+from devserver.network.letter import Letter
 from devserver.network.others import Asked
 from devserver.transports.http.answers import Answer
 
@@ -248,6 +250,28 @@ async def test_a_plan_has_ended_once_the_host_of_network_yaml_knows_where_its_mo
     path.write_text(path.read_text().replace('"mods.chat"', '"mods.chat", "runs_on": "gpu-1"'))
     await laptop.submit(ConfigChanged(read_network(path)))
     assert together.hosts["laptop"].rooms.of("gpu-1") == ("chat",)
+
+
+async def test_an_agent_that_reads_nothing_keeps_nothing_from_others(together: Together) -> None:
+    """What its outbox has no room for is taken off, which is said once; so the engine gives a host more than all its
+    outboxes hold. It stopped at 20,000."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await gpu.register_agent("bob")
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    note, host = event("chat.note", "ana", destination_id="agent:bob"), together.hosts["gpu-1"]
+    size = Letter.of(note).size
+    outbox = gpu.directory.agent("bob").outbox  # type: ignore[union-attr]
+    outbox._account = Account(replace(OUTBOXES, each=size, most=size, fair=0))
+    for _ in range(3):
+        await send(laptop, event("chat.note", "ana", destination_id="agent:bob"))
+    await until(lambda: outbox.dropped == 2)
+    told = [each.message for each in together.facts["gpu-1"] if isinstance(each, Notice)]
+    assert told == ["the outbox of bob is full: further events from other hosts are dropped"]
+    assert host._deliveries.waiting == len(outbox) == 1
+    consumer = await host.link._context.consumer_info(host.names.out_stream, host.names.consumer("gpu-1"))
+    assert (consumer.config.max_ack_pending or 0) > 2 * OUTBOXES.most // size
 
 
 async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> None:
