@@ -178,7 +178,7 @@ class Identities:
             if values["from"] not in ("", self._host):
                 arriving = self._arriving[agent.agent_id, epoch] = _Arriving(epoch, agent.outbox)
                 self._begin(self._wait_for(agent.agent_id, arriving))
-                self._queues.moved(admitted.agent_id)
+                self._queues.moved(admitted.agent_id, values["from"])
             else:
                 agent.outbox.arrived()
         registration = self._directory.take_in(admitted)
@@ -235,7 +235,7 @@ class Identities:
         if outbox is not None or moved:
             # The host before waits until all have seen this.
             self._members.beat_now()
-            self._queues.moved(agent_id)
+            self._queues.moved(agent_id, str(values.get("from") or ""))
 
     # Backlogs
 

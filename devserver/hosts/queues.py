@@ -1,7 +1,8 @@
 """The queues of other hosts: what is sent on to where an agent is now, and what a dead host has left.
 
-One of the living, the first by name, takes up the queue of a host that is not heard any more: deliveries for agents
-that have gone on follow them, those for agents that have not stay until they come in somewhere, or the host is back.
+One of the living, the first by name, takes up the queue of a host that is not heard any more, or from which an agent
+has gone on after its end: deliveries for agents that have gone on follow them, those for agents that have not stay
+until they come in somewhere, or the host is back.
 """
 
 from __future__ import annotations
@@ -95,8 +96,11 @@ class Queues:
         """Say that an agent's host before has nothing more for it."""
         await self.say(host, {"mark": "end", "agent": agent_id, "epoch": epoch})
 
-    def moved(self, agent_id: str) -> None:
-        """An agent has gone on to another host: what a dead one has left for it follows."""
+    def moved(self, agent_id: str, before: str) -> None:
+        """An agent has gone on from one host (empty: with nothing of its own) to another: what a dead one has left for
+        it follows."""
+        if before and not self._members.alive(before) and before not in self._taken_up and self.is_mine():
+            self._begin_to_take_up(before)
         for host, taken in self._taken_up.items():
             if taken.through:
                 self._work.begin(self._follow(host, taken, agent_id))

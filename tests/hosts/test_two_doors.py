@@ -14,16 +14,13 @@ from engines import Proxy, Together, until
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.errors import EventRefused
-from devserver.hosts import identities
 from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
 from devserver.hosts.wire import again, ask_of, head_of, numbered, reply_from
 from devserver.model.change import ConfigChanged
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import EngineSeen, HostSeen, HostState, Notice
+from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
-from devserver.network.accounts import OUTBOXES, Account
-from devserver.network.letter import Letter
 from devserver.network.others import Asked
 from devserver.transports.http.answers import Answer
 
@@ -252,28 +249,6 @@ async def test_a_plan_has_ended_once_the_host_of_network_yaml_knows_where_its_mo
     assert together.hosts["laptop"].rooms.of("gpu-1") == ("chat",)
 
 
-async def test_an_agent_that_reads_nothing_keeps_nothing_from_others(together: Together) -> None:
-    """What its outbox has no room for is taken off, which is said once; so the engine gives a host more than all its
-    outboxes hold. It stopped at 20,000."""
-    laptop = await together.author(chat=CHAT)
-    gpu = await together.join("gpu-1")
-    await together.all_know()
-    await gpu.register_agent("bob")
-    await until(lambda: laptop.directory.agent("bob") is not None)
-    note, host = event("chat.note", "ana", destination_id="agent:bob"), together.hosts["gpu-1"]
-    size = Letter.of(note).size
-    outbox = gpu.directory.agent("bob").outbox  # type: ignore[union-attr]
-    outbox._account = Account(replace(OUTBOXES, each=size, most=size, fair=0))
-    for _ in range(3):
-        await send(laptop, event("chat.note", "ana", destination_id="agent:bob"))
-    await until(lambda: outbox.dropped == 2)
-    told = [each.message for each in together.facts["gpu-1"] if isinstance(each, Notice)]
-    assert told == ["the outbox of bob is full: further events from other hosts are dropped"]
-    assert host._deliveries.waiting == len(outbox) == 1
-    consumer = await host.link._context.consumer_info(host.names.out_stream, host.names.consumer("gpu-1"))
-    assert (consumer.config.max_ack_pending or 0) > 2 * OUTBOXES.most // size
-
-
 async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> None:
     """Two doors never give one id away twice; without its secret none is taken over; an agent that leaves is gone
     everywhere."""
@@ -378,30 +353,6 @@ async def test_a_host_that_dies_loses_no_delivery(together: Together) -> None:
     assert await taken(laptop, "bob", 6) == [3, 4, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("dies", [False, True])
-async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_all(
-    together: Together, dies: bool
-) -> None:
-    """The engine took what moves with the second one for a repeat of what had moved with the first. Of a dead host's
-    queue, which is looked at meanwhile, a later event came before an earlier one."""
-    laptop = await together.author(chat=CHAT)
-    gpu = await together.join("gpu-1")
-    await together.all_know()
-    await laptop.register_agent("ana")
-    names = ("bob", "eve", "kim")
-    secrets = {name: (await gpu.register_agent(name)).secret for name in names}
-    await until(lambda: laptop.directory.count() == 4)
-    for n in range(3):
-        sent = event("chat.note", "ana", destination_id="agent:broadcast", payload={"n": n})
-        assert (await send(laptop, sent)).data == {"delivered": 3}
-    if dies:
-        await together.kill("gpu-1")
-        await until(lambda: not together.hosts["laptop"]._members.alive("gpu-1"))
-    for name in names:
-        await laptop.register_agent(name, secret=secrets[name])
-    assert {name: await taken(laptop, name, 3) for name in names} == {name: [0, 1, 2] for name in names}
-
-
 async def test_a_host_that_comes_back_gives_its_agents_what_waited(together: Together) -> None:
     """The same identity with the same secret, and every delivery of the time between."""
     laptop = await together.author(chat=CHAT)
@@ -497,35 +448,6 @@ async def test_without_an_engine_an_event_is_refused_after_its_wait(together: To
     assert answer.data["code"] == "engine_away"
     await together.rig.engine.start("demo")
     await until(lambda: together.hosts["gpu-1"].link.connected)
-
-
-async def test_what_changes_while_the_engine_is_away_is_known_when_it_is_back(
-    together: Together, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Tries to write it ended after five seconds: others sent to an agent that had left, and to its wishes of before.
-    An event that has to wait for the change is refused in time."""
-    monkeypatch.setattr(identities, "_TRIES", 1)
-    laptop = await together.author(chat=CHAT)
-    gpu = await together.join("gpu-1")
-    await together.all_know()
-    for name in ("bob", "eve"):
-        await gpu.register_agent(name)
-    await until(lambda: laptop.directory.count() == 2)
-    host = together.hosts["gpu-1"]
-    host.asks.hold_seconds = 0.2
-    tries = AsyncMock(wraps=host._agents.delete)
-    monkeypatch.setattr(host._agents, "delete", tries)
-    await together.rig.crash()
-    await until(lambda: not host.link.connected)
-    gpu.directory.unregister("eve")
-    gpu.directory.subscribe("bob", ["chat.told"])
-    answer = await send(gpu, event("chat.say", "bob"))
-    assert answer.data["code"] == "engine_away"
-    await until(lambda: tries.await_count == 2)
-    await together.rig.engine.start("demo")
-    await until(lambda: laptop.directory.agent("eve") is None)
-    bob = laptop.directory.agent("bob")
-    await until(lambda: bool(bob.subscriptions))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
