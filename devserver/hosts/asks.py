@@ -128,6 +128,13 @@ class Asks:
         finally:
             self.in_flight[host] -= 1
 
+    def unreachable(self, event: Event) -> Reply:
+        """What is told of an event that has waited for the engine."""
+        return _failed(event, "engine_away", self._engine_words())
+
+    def _engine_words(self) -> str:
+        return f"the engine has been unreachable for {self.hold_seconds:.0f} s; send again"
+
     def begin_to_ask(self, host: str, asked: Asked, told: Callable[[Reply | None], None]) -> bool:
         """Do the same without a task, and tell the reply; None where the host has gone, and has not been asked. False,
         with nothing done, where something is to be waited for."""
@@ -193,7 +200,7 @@ class Asks:
                 left = end - loop.time()
                 if left <= 0:
                     if not self._link.connected:
-                        return f"the engine has been unreachable for {self.hold_seconds:.0f} s; send again"
+                        return self._engine_words()
                     return f"host {host} has been away for {self.hold_seconds:.0f} s; send again"
                 self._news.clear()
                 try:

@@ -114,6 +114,7 @@ class Deliveries:
         self._open: dict[int, _Open] = {}
         self._seen: dict[str, OrderedDict[str, None]] = {}
         self._listening: Listening | None = None
+        self._consuming = asyncio.Lock()
         self._back = asyncio.Event()
 
     @property
@@ -196,17 +197,20 @@ class Deliveries:
     # Taking
 
     async def _consume(self) -> None:
-        if self._listening is not None:
-            await self._listening.end()
-        names = self._names
+        link, names = self._link, self._names
         consumer, subject = names.consumer(self._host), names.out(self._host)
-        link, stream = self._link, names.out_stream
-        self._listening = await link.consume(stream, consumer, subject, self._heard, most=MOST_UNREAD)
+        async with self._consuming:
+            if self._listening is not None:
+                await self._listening.end()
+            self._listening = await link.consume(names.out_stream, consumer, subject, self._heard, most=MOST_UNREAD)
 
     async def _engine_back(self, seconds: float) -> None:
-        """Take up the queue again: letters that were not taken off come again, in order; known numbers are dropped."""
         self._back.set()
-        while self._link.connected:
+        await self.take_back()
+
+    async def take_back(self) -> None:
+        """Take up the queue again: letters that were not taken off come again, in order; known numbers are dropped."""
+        while self._link.connected and self._listening is not None:
             try:
                 await self._consume()
                 return

@@ -295,11 +295,8 @@ class Host:
         """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
         that was not handled, and is sent again once this host knows more."""
         # What was done here before is known there before it is asked.
-        try:
-            await asyncio.wait_for(self.identities.settled(), self.asks.hold_seconds)
-        except TimeoutError:
-            words = f"the engine has been unreachable for {self.asks.hold_seconds:.0f} s; send again"
-            return Reply(EventResponse(False, words, {"code": "engine_away"}, asked.event.event_name))
+        if not await self.identities.settles(self.asks.hold_seconds):
+            return self.asks.unreachable(asked.event)
         end = self._loop.time() + HOLD_SECONDS
         while True:
             seats = {each: self.rooms.seat(each) for each in asked.mods}
@@ -388,8 +385,7 @@ class Host:
         await self.plans.ready(asked.met)
         await self.rooms.known(asked.seats, HOLD_SECONDS)
         problem = "" if self.holds() else f"host {self.name} was cut off, and another one may run it now"
-        if not problem and self.rooms.stale(asked.seats):
-            problem = "its seat has changed"
+        problem = problem or ("its seat has changed" if self.rooms.stale(asked.seats) else "")
         problem = problem or await self.rooms.seated(asked.mods, HOLD_SECONDS)
         if not problem:
             await self._network.all_loaded()
@@ -466,6 +462,7 @@ class Host:
             "agents": directory.connected() - directory.connected_elsewhere,
             "mods": [each.mod_id for each in self._network.engine.registry.live],
             "seen": self.identities.seen,
+            "took": self.queues.took,
             "fences": self._fence is not None and self._network.engine.config.take_over,
             "version": __version__,
             "time": time.time(),
@@ -501,8 +498,7 @@ class Host:
 
     async def _engine_back(self, seconds: float) -> None:
         self._tell(EngineSeen(HostState.BACK, seconds))
-        if self._is_open:
-            self._work.begin(self.rooms.publish_if_possible())
+        self.mods_changed()
 
     async def _keep_house(self) -> None:
         """Start an engine of ours again that has ended, and let go of agents whose host has been away for too long."""

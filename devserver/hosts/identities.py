@@ -109,15 +109,20 @@ class Identities:
 
     async def end(self) -> None:
         """Write what has changed, and follow no more."""
-        try:
-            await asyncio.wait_for(self.settled(), 1.0)
-        except TimeoutError:  # an end does not wait for an engine that is away
-            pass
+        await self.settles(1.0)  # an end does not wait for an engine that is away
         await self._work.end()
 
     @property
     def is_settled(self) -> bool:
         return not self._changes
+
+    async def settles(self, seconds: float) -> bool:
+        """Wait for that, and no longer than this; False where it takes longer."""
+        try:
+            await asyncio.wait_for(self.settled(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def settled(self) -> None:
         """Wait until every change that was made here is written."""
@@ -160,7 +165,7 @@ class Identities:
         epoch = 1 if before is None else int(before.get("epoch", 0)) + 1
         known = admitted.known
         wishes = known.subscriptions.values() if admitted.resumes and known is not None else ()
-        values = {
+        values: dict[str, Any] = {
             "host": self._host,
             "secret_sha256": secret_digest(admitted.secret),
             "metadata": _metadata(admitted.written),

@@ -79,12 +79,17 @@ class Members:
         self._refused: set[tuple[str, str]] = set()
         self._wanted = asyncio.Event()
         self._silent_until = 0.0
-        """Before this moment silence means nothing: the engine was away."""
+        """Before this moment silence means nothing: this host has not listened for long enough."""
 
     def alive(self, host: str) -> bool:
         """Return whether a host is there; this one always is."""
         member = self.all.get(host)
         return host == self.host or (member is not None and member.alive)
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether others may be there that were not heard yet."""
+        return self._clock() < self._silent_until
 
     @property
     def living(self) -> tuple[Member, ...]:
@@ -94,6 +99,7 @@ class Members:
     async def listen(self) -> None:
         """Hear the others, and say nothing yet. Raises EngineAway."""
         self._listening = await self._link.subscribe(self._names.heartbeat, self._heard)
+        self._silent_until = self._clock() + HEARD_SECONDS
         self._link.on_away.append(self._engine_away)
         self._link.on_back.append(self._engine_back)
         self._work.begin(self._keep_looking())
@@ -202,9 +208,9 @@ class Members:
                 # This process was held up: what others said meanwhile is still to be read.
                 await asyncio.sleep(2 * BEAT_SECONDS)
                 continue
-            now = self._clock()
-            if now < self._silent_until:
+            if self.is_deaf:
                 continue
+            now = self._clock()
             for member in self.living:
                 if now - member.heard > HEARD_SECONDS:
                     seconds = now - member.heard

@@ -17,7 +17,7 @@ from devserver.hosts.deliveries import Deliveries, Parcel, parcels_of
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, QueueFull
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
-from devserver.hosts.work import Work
+from devserver.hosts.work import Work, whole_number
 from devserver.model.encoding import to_json
 from devserver.model.event import new_event_id
 from devserver.transports.strict import Malformed, parse_object
@@ -50,7 +50,11 @@ class Queues:
         self.moved_from: Callable[[str], list[tuple[str, str, int]]] = lambda host: []
         """Where an agent is and its epoch; who was at a host before. Both set by `identities`."""
         self._link, self._names, self._members, self._deliveries = link, names, members, deliveries
+        self.took: dict[str, int] = {}
+        """How often this host has taken up the queue of each other one, which is told with every heartbeat."""
         self._taken_up: dict[str, _TakenUp] = {}
+        self._taken_from: dict[str, tuple[str, int]] = {}
+        """How often the queue of this host was taken up, by each other one and the run of that."""
         self._work = Work()
         self._turn = asyncio.Lock()
 
@@ -58,6 +62,7 @@ class Queues:
         """Take up the queues of those that die from now on."""
         self._members.on_go.append(self._host_gone)
         self._members.on_come.append(lambda member, away: self._leave(member.host))
+        self._members.on_beat.append(self._heard)
         self._link.on_back.append(self._engine_back)
 
     async def end(self) -> None:
@@ -99,8 +104,8 @@ class Queues:
     def moved(self, agent_id: str, before: str) -> None:
         """An agent has gone on from one host (empty: with nothing of its own) to another: what a dead one has left for
         it follows."""
-        if before and not self._members.alive(before) and before not in self._taken_up and self.is_mine():
-            self._begin_to_take_up(before)
+        if before and before not in self._taken_up:
+            self._work.begin(self._take_up_if_gone(before))
         for host, taken in self._taken_up.items():
             if taken.through:
                 self._work.begin(self._follow(host, taken, agent_id))
@@ -127,6 +132,20 @@ class Queues:
         if taken is not None and taken.listening is not None:
             self._work.begin(taken.listening.end())
 
+    async def _take_up_if_gone(self, host: str) -> None:
+        while self._members.is_deaf:  # noqa: ASYNC110 - silence is no event
+            await asyncio.sleep(0.1)
+        if not self._members.alive(host) and host not in self._taken_up and self.is_mine():
+            self._begin_to_take_up(host)
+
+    def _heard(self, member: Member) -> None:
+        """Take back this host's own queue where another one counted it as gone, and has taken that up."""
+        took = member.values.get("took")
+        times = whole_number(took.get(self._members.host)) if isinstance(took, dict) else 0
+        if times and self._taken_from.get(member.host) != (member.run, times):
+            self._taken_from[member.host] = member.run, times
+            self._work.begin(self._deliveries.take_back())
+
     def _begin_to_take_up(self, host: str) -> None:
         taken = self._taken_up[host] = _TakenUp()
         self._work.begin(self._take_up(host, taken))
@@ -143,6 +162,12 @@ class Queues:
                 taken.listening = await self._link.consume(
                     names.out_stream, names.consumer(host), names.out(host), heard
                 )
+                # From now on that one hears nothing of its queue, should it be there after all.
+                self.took[host] = self.took.get(host, 0) + 1
+                self._members.beat_now()
+                if self._taken_up.get(host) is not taken:
+                    await taken.listening.end()
+                    return
                 await self._link.store(names.out(host), mark, message_id=new_event_id())
                 return
             except DevServerError:

@@ -62,7 +62,9 @@ async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_
         assert (await send(laptop, sent)).data == {"delivered": 3}
     if ends:
         await together.leave("gpu-1")
-        await until(lambda: not together.hosts["laptop"]._members.alive("gpu-1"))
+        members = together.hosts["laptop"]._members
+        await until(lambda: not members.alive("gpu-1"))
+        members._silent_until = 0.0  # as after the first seconds
     for name in names:
         await laptop.register_agent(name, secret=secrets[name])
     assert {name: await taken(laptop, name, 3) for name in names} == {name: [0, 1, 2] for name in names}
@@ -112,3 +114,39 @@ async def test_what_changes_while_the_engine_is_away_is_known_when_it_is_back(
     await until(lambda: laptop.directory.agent("eve") is None)
     bob = laptop.directory.agent("bob")
     await until(lambda: bool(bob.subscriptions))  # type: ignore[union-attr]
+
+
+async def test_a_host_that_was_held_up_takes_its_queue_back(together: Together) -> None:
+    """Another one counted it as gone and took up its queue: it never got anything any more."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await gpu.register_agent("bob")
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    members, queues = together.hosts["laptop"]._members, together.hosts["laptop"].queues
+    held = together.hosts["gpu-1"]._members
+    tell, held._tell = held._tell, AsyncMock()  # type: ignore[method-assign]
+    gone = replace(members.all["gpu-1"], alive=False)
+    members.all = {"gpu-1": gone}
+    for told in members.on_go:
+        told(gone, 3.0)
+    await until(lambda: queues.took == {"gpu-1": 1})
+    held._tell = tell  # type: ignore[method-assign]
+    await until(lambda: members.alive("gpu-1"))
+    for n in range(3):
+        sent = event("chat.note", "ana", destination_id="agent:bob", payload={"n": n})
+        assert (await send(laptop, sent)).data == {"delivered": 1}
+    assert await taken(gpu, "bob", 3) == [0, 1, 2]
+
+
+async def test_no_queue_is_taken_up_of_a_host_that_is_yet_to_be_heard(together: Together) -> None:
+    """A host that starts knows of an agent's former host before it has heard whether that is there."""
+    await together.author(chat=CHAT)
+    members, queues = together.hosts["laptop"]._members, together.hosts["laptop"].queues
+    assert members.is_deaf
+    queues.moved("bob", "gpu-1")
+    await together.join("gpu-1")
+    await until(lambda: members.alive("gpu-1"))
+    members._silent_until = 0.0
+    await until(lambda: not queues._work)
+    assert queues._taken_up == queues.took == {}
