@@ -170,6 +170,7 @@ def test_what_is_asked_on_any_host_is_done_for_all(pair: Pair, agents: dict[str,
     told = pair.gpu.control("reload", mods=["echo"])
     assert [(each["mod_id"], each["status"]) for each in told["outcomes"]] == [("echo", "applied")]
     assert pair.laptop.line("plan", since=mark)["cause"] == "asked on gpu-1"
+    pair.laptop.line("outcome", since=mark)  # or it is taken for that of the save
     mark = pair.laptop.mark()
     pair.laptop.site.mod("echo", ECHO.format(word="new"))
     pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
