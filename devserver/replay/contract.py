@@ -16,6 +16,7 @@ ENOUGH = 3
 """The number of answers of a generation from which their shape counts."""
 FIRST, EVERY = 20, 100
 """The first answers of a generation are looked at, then every hundredth."""
+_KEPT_GENERATIONS = 3
 DEPTH = 4
 MOST_KEYS = 64
 MOST_NAMED = 5
@@ -94,10 +95,9 @@ class Observed:
 
 
 class Shapes:
-    """The shapes that were seen of each generation. `most`: of how many generations of a mod they are kept."""
+    """The shapes that were seen of the latest generations of each mod."""
 
-    def __init__(self, most: int = 3) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._shapes: dict[Observed, dict[int, Shape]] = {}
         self._seen: dict[tuple[Observed, int], int] = {}
 
@@ -108,7 +108,7 @@ class Shapes:
             return
         known = self._shapes.setdefault(observed, {})
         known.setdefault(generation, Shape()).add(value)
-        for old in sorted(known)[: -self._most]:
+        for old in sorted(known)[:-_KEPT_GENERATIONS]:
             del known[old]
             self._seen.pop((observed, old), None)
 

@@ -332,8 +332,7 @@ def _parsed(data: bytes, path: Path) -> RunFile:
     # Not bool, which is an int to Python, and not 0 or less, which are not process ids to the
     # kernel.
     sound = type(pid) is int and 0 < pid <= _LAST_PID and isinstance(token, str) and token.isascii()
-    if not sound or not (started is None or isinstance(started, str)):
-        raise DevServerError(f"{path} is not the file of a server")
-    if not isinstance(url, str) or not isinstance(network, str):
+    sound = sound and (started is None or isinstance(started, str))
+    if not sound or not isinstance(url, str) or not isinstance(network, str):
         raise DevServerError(f"{path} is not the file of a server")
     return RunFile(url, token, pid, started, network=network)

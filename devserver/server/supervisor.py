@@ -44,18 +44,10 @@ def supported() -> bool:
 class Supervisor:
     """Arguments: `arguments`, those of `oa-dev` for the server; `tell`, told a sentence for people at each crash."""
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        environ: Mapping[str, str],
-        tell: Callable[[str], None],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], tell: Callable[[str], None]) -> None:
         self._command = [sys.executable, "-c", _PROGRAM, *arguments]
         self._environ = environ
         self._tell = tell
-        self._clock = clock
         self._times: deque[float] = deque(maxlen=MOST_CRASHES)
         self._crashes: tuple[Crash, ...] = ()
         self._listening: socket.socket | None = None
@@ -76,7 +68,7 @@ class Supervisor:
 
     def _goes_on(self, crash: Crash) -> bool:
         """Note a crash; return whether the server is started again."""
-        self._times.append(self._clock())
+        self._times.append(time.monotonic())
         # They travel in one variable of the environment, which has 128 KiB at most.
         self._crashes = (*self._crashes, replace(crash, places=crash.places[:20]))[-8:]
         at = f" at {crash.places[0].file}:{crash.places[0].line}" if crash.places else ""
