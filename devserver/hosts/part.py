@@ -276,7 +276,6 @@ class Carrying:
         self.task: asyncio.Future[Sequence[Outcome]] | None = None
         self._moved = asyncio.Event()
         self._why: tuple[str, ErrorFacts] = "", ErrorFacts("Aborted", "another host has aborted it")
-        self._leaving: dict[str, Any] = {}
 
     def comes(self, came: Came) -> Do:
         """Go on by the table."""
