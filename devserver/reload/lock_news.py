@@ -10,8 +10,10 @@ from devserver.live.generation import Generation
 from devserver.loader.environment import Environment, News
 from devserver.market.folder import Installed
 from devserver.model.change import LoadAsked, LockChanged, Trigger
+from devserver.model.config import NetworkConfig
 from devserver.model.facts import PackagesInstalled
-from devserver.model.names import LOCK, module_of
+from devserver.model.names import LOCK, in_range, module_of
+from devserver.model.split import label_of
 from devserver.reload.plan.situation import LockNews
 
 
@@ -48,6 +50,24 @@ def _back(path: str, owner: str, news: News, now: Installed | None) -> str:
     line = now.packages.get(owner)
     is_same = line is not None and line.version == own.version
     return f"{now.mods[path]} {own.version} of the lock" if owner in news.gone or is_same else ""
+
+
+def unsuited(config: NetworkConfig, installed: Installed | None) -> tuple[str, ...]:
+    """Return the versions that network.yaml wants and the lock has otherwise, in words."""
+    if installed is None:
+        return ()
+    wanted = [each for each in config.enabled_specs if each.version]
+    pairs = ((each, installed.packages.get(_owner(each.path, installed))) for each in wanted)
+    return tuple(
+        f"network.yaml:{spec.line} wants {spec.path} {spec.version}, and {locked.version} is locked: oa-dev sync"
+        for spec, locked in pairs
+        if locked is not None and not in_range(spec.version, locked.version)
+    )
+
+
+def _owner(path: str, installed: Installed) -> str:
+    """Return the distribution of a mod of the lock; that of a line has the line's name."""
+    return path if label_of(path) is not None else installed.mods.get(module_of(path), "")
 
 
 def use_packages(

@@ -28,6 +28,7 @@ from devserver.model.plan import Group, Plan, Step
 from devserver.network.grants import grant_notes
 from devserver.reload.apply import Transaction
 from devserver.reload.engine import Engine
+from devserver.reload.lock_news import unsuited
 from devserver.reload.outcomes import held_outcome
 from devserver.server.aside import Aside, Done, Write, do_aside
 from devserver.ui.words import listed
@@ -49,8 +50,8 @@ class Checked:
     name: str = "network.yaml"
     schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The schemas of the mods' configurations, by the path of each mod that declares a model."""
-    by_hand: tuple[str, ...] = ()
-    """The packages of mods that were changed where they are installed, a sentence each."""
+    not_locked: tuple[str, ...] = ()
+    """What is not as the lock has it: files changed by hand, versions in network.yaml; a sentence each."""
     unchecked: tuple[str, ...] = ()
     """The words of manifests' schemas that have no effect, a sentence for each mod."""
 
@@ -62,7 +63,7 @@ class Checked:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return warnings about behaviour that an author may not expect, a sentence each."""
-        return () if self.config is None else (*grant_notes(self.config), *self.by_hand, *self.unchecked)
+        return () if self.config is None else (*grant_notes(self.config), *self.not_locked, *self.unchecked)
 
     @property
     def summary(self) -> str:
@@ -98,19 +99,20 @@ def check_network(path: Path, aside: Aside | None = None, *, proven: Collection[
     open_to = tuple(
         told.format(row["path"], listed(row["unchecked"], "and", 5)) for row in done.rows if row.get("unchecked")
     )
-    by_hand = _by_hand(path.parent)
-    return Checked((), problems, config, path.name, schemas, by_hand=by_hand, unchecked=open_to)
+    not_locked = _not_locked(config, path.parent)
+    return Checked((), problems, config, path.name, schemas, not_locked=not_locked, unchecked=open_to)
 
 
-def _by_hand(workspace: Path) -> tuple[str, ...]:
-    """Return the installed mods that differ from the lock."""
+def _not_locked(config: NetworkConfig, workspace: Path) -> tuple[str, ...]:
+    """Return what is installed, or wanted, otherwise than locked."""
     try:
         installed = find_installed(workspace, (workspace / LOCK).read_bytes())
     except (OSError, NotInstalled):  # without a lock nothing differs from it
         return ()
     changed = changed_by_hand(installed).items()
     words = "{} was changed by hand ({}); oa-dev sync --restore puts it back"
-    return tuple(words.format(name, listed(files, "and", 3)) for name, files in changed)
+    by_hand = (words.format(name, listed(files, "and", 3)) for name, files in changed)
+    return (*by_hand, *unsuited(config, installed))
 
 
 def _unfinished(done: Done, patience: float) -> ModErrors:

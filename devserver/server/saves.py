@@ -18,6 +18,7 @@ from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Ignored, Noti
 from devserver.model.lifecycle import Action
 from devserver.model.names import LOCK
 from devserver.model.plan import Plan
+from devserver.reload.lock_news import unsuited
 from devserver.sources.files import sources_now
 
 
@@ -121,7 +122,7 @@ class Saves:
         """Pass network.yaml on; a change without an effect is told, too."""
         before = self._network.engine.config
         done = await self._network.submit(ConfigChanged(config))
-        if is_told or not done.plan.empty:
+        if await self._tell_unsuited() or is_told or not done.plan.empty:
             return
         if was_refused:
             self._tell(Notice(f"{self._path.name} can be used again, and matches the running network", calm=True))
@@ -137,6 +138,14 @@ class Saves:
         differing = {path for path in {**was, **does} if was.get(path) != does.get(path)}
         same = replace(now, mods=before.mods, unused=before.unused, lost=before.lost) == before
         return same and not any(map(running, differing))
+
+    async def _tell_unsuited(self) -> bool:
+        """Tell which versions the lock has otherwise than network.yaml; return whether there are any."""
+        engine = self._network.engine
+        found = await run_in_thread(unsuited, engine.config, engine.environment.current)
+        for each in found:
+            self._tell(Notice(each))
+        return bool(found)
 
     def _show(self, plan: Plan) -> None:
         self._shown = plan
@@ -198,7 +207,10 @@ class Saves:
         triggers: list[Trigger] = [LockChanged()] if lock_waits else []
         triggers += [ConfigChanged(wanted)] if wanted is not None else []
         triggers += [FilesChanged(files)] if files else []
-        return tuple([await self._network.submit(each) for each in triggers])
+        done = tuple([await self._network.submit(each) for each in triggers])
+        if wanted is not None:
+            await self._tell_unsuited()
+        return done
 
     async def _was_shown(self, config: NetworkConfig) -> bool:
         """Return whether people have seen the effects; else show them, and hold it."""

@@ -19,6 +19,7 @@ from devserver.model.change import LockChanged
 from devserver.model.facts import Fact, Ignored, PlanDone, Status
 from devserver.model.names import LOCK
 from devserver.model.wire_form import iso_of
+from devserver.reload.lock_news import unsuited
 from devserver.server.saves import Saves
 from devserver.sources.files import sources_now
 
@@ -65,6 +66,9 @@ class Settling:
         decided = not news or not self._comes()
         status = self._status()
         problems = [*problems_of(status), *self._not_brought(news, status)]
+        engine = self._network.engine
+        others = await run_in_thread(unsuited, engine.config, engine.environment.current)
+        problems += [problem("lock", each, files=[self._path.name]) for each in others]
         return {
             "settled": decided,
             "runs": decided and not problems,

@@ -416,7 +416,8 @@ def test_a_lock_with_conflicts_of_a_merge_is_made_anew(folder: Path) -> None:
 
 
 def test_an_installed_mod_that_was_changed_by_hand_is_said_and_put_back(folder: Path) -> None:
-    """`check` names it; `sync --restore` asks, and brings the bytes back that were locked."""
+    """`check` names it; `sync --restore` asks, and brings the bytes back that were locked. A version in network.yaml
+    that is not the locked one is named, too."""
     oa_dev(folder, "add", "polls", "--yes")
     (file,) = (folder / ".oa-dev" / "env").glob("*/polls/__init__.py")
     before = file.read_bytes()
@@ -427,6 +428,9 @@ def test_an_installed_mod_that_was_changed_by_hand_is_said_and_put_back(folder: 
     assert file.read_bytes() != before
     assert oa_dev(folder, "sync", "--restore", "--yes").returncode == 0
     assert file.read_bytes() == before
+    path = folder / "network.yaml"
+    path.write_text(path.read_text().replace("- name: polls", "- name: polls\n      version: '>=7'"))
+    assert "wants polls >=7, and 1.0 is locked: oa-dev sync" in oa_dev(folder, "check").stdout
 
 
 def test_a_fresh_clone_runs_with_sync(folder: Path) -> None:

@@ -12,9 +12,11 @@ from locked_wheels import lock, make_lazy_wheel, make_mod_wheel, make_wheel, mod
 from workspaces import Workspace
 
 from devserver import Event
+from devserver.config.network_yaml import read_network
 from devserver.market.lock import NAME
 from devserver.model.change import LoadAsked, LockChanged, UndoAsked
 from devserver.model.facts import Notice, PlanDone, Status
+from devserver.server.saves import Saves
 
 
 @pytest.fixture
@@ -201,6 +203,24 @@ async def test_a_lock_that_is_not_installed_is_said_once(workspace: Workspace) -
         assert (await lock_changed(workspace)).plan.empty
     said = [each.message for each in workspace.facts if isinstance(each, Notice)]
     assert said == ["1 locked package is not installed · oa-dev sync"]
+    assert (await asked(workspace))["version"] == "1.0"
+
+
+async def test_a_version_that_the_lock_has_otherwise_is_told(workspace: Workspace) -> None:
+    """Of a mod, and of one beside it; a save of network.yaml brings neither. The words name what does."""
+    beside = {"polls@2": make_mod_wheel(index(workspace), "polls", "2.0")}
+    lock(workspace.folder, make_mod_wheel(index(workspace), "polls", "1.0"), lines=beside)
+    mod = {"name": "polls", "version": ">=1", "versions": [{"label": "2", "version": "~=2.0"}]}
+    network = await workspace.start(mod)
+    path = workspace.folder / "network.yaml"
+    saves = Saves(network, path, lambda: read_network(path), workspace.facts.append)
+    path.write_text(path.read_text().replace(">=1", "<1").replace("~=2.0", "~=2.1"))
+    await saves.config_changed()
+    said = [each.message for each in workspace.facts if isinstance(each, Notice)]
+    assert said == [
+        "network.yaml:4 wants polls <1, and 1.0 is locked: oa-dev sync",
+        "network.yaml:7 wants polls@2 ~=2.1, and 2.0 is locked: oa-dev sync",
+    ]
     assert (await asked(workspace))["version"] == "1.0"
 
 
