@@ -177,7 +177,7 @@ def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
     near = hint_for(name, roots) or _near((*parents, last), path, roots)
     if not near and not parents:
         # A package cannot bring what lies below mods/, which is the workspace's own.
-        near = f"; oa-dev add {normal(name)} looks in the catalogues"
+        near = f"; if it is locked, oa-dev sync brings it, else oa-dev add {normal(name)}"
     raise ModNotFound(f"no mod {name}: looked for {place}/mod.py, {place}/__init__.py and {place}.py{near}")
 
 

@@ -52,7 +52,9 @@ def test_a_bare_name_of_a_local_mod_gets_its_dot(tmp_path: Path) -> None:
 
 def test_a_bare_name_that_is_nowhere_may_be_that_of_a_mod_from_elsewhere(tmp_path: Path) -> None:
     """As the command that adds it takes it; a name below mods is the workspace's own."""
-    with pytest.raises(ModNotFound, match=r"looked for .* and wiki_extras\.py; oa-dev add wiki-extras looks"):
+    with pytest.raises(
+        ModNotFound, match=r"looked for .* and wiki_extras\.py; if it is locked, .*, else oa-dev add wiki-extras"
+    ):
         locate("wiki_extras", Roots(tmp_path))
     with pytest.raises(ModNotFound, match=r"there is no package mods$|mods/wiki_extras\.py$"):
         locate("mods.wiki_extras", Roots(tmp_path))

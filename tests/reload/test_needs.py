@@ -80,7 +80,10 @@ async def test_a_saved_mod_that_needs_what_is_not_there_is_held_and_comes_when_i
     assert work.running() == {"search": 2, "wiki": 1}
     await work.save_mod("search", needing("search", "wiki_extras"))
     # What may come from elsewhere is named as the command takes it.
-    assert "; oa-dev add wiki-extras looks in the catalogues; search v2" in last(work, "search").reason
+    assert (
+        "; if it is locked, oa-dev sync brings it, else oa-dev add wiki-extras; search v2"
+        in last(work, "search").reason
+    )
 
 
 async def test_a_version_that_another_mod_refuses_is_held(work: Workspace) -> None:
