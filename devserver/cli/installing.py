@@ -253,6 +253,10 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
     if chosen.sha256:
         _expect_seen(here, ready, normal(found[0].name), chosen.sha256)
     new = [path for path in paths if not any(each.path == path for each in here.config.mods)]
+    if not new and ready.resolved.same and market.is_current(here.workspace, here.lock, here.wants()):
+        here.files.put_back()
+        names = (f"{each.name} {ready.lock.versions[normal(each.name)]}" for each in found)
+        return nothing(chosen, here.lock, f"{', '.join(names)}: listed, locked and installed already")
     if not chosen.as_json:
         for each in found:
             show_lines(_added_lines(ready, normal(each.name), each.place))

@@ -334,6 +334,9 @@ def test_what_is_built_in_leaves_nothing_when_declined_or_removed(
     assert add(Choices(yes=True, offline=True), ["poll-report"], Asked()) == Exit.CLEAN
     listed = (tmp_path / "network.yaml").read_text()
     assert "indexes: [mods-index]" in listed and len(list(index(tmp_path).iterdir())) == 2
+    added = files(tmp_path)
+    assert add(Choices(offline=True), ["poll-report"], Asked()) == Exit.CLEAN, "there is nothing to ask"
+    assert (files(tmp_path), len(list(index(tmp_path).iterdir()))) == (added, 2)
     assert remove(Choices(yes=True, offline=True), ["poll-report"]) == Exit.CLEAN
     assert (files(tmp_path), index(tmp_path).exists()) == (before, False)
 
