@@ -292,11 +292,11 @@ class Host:
         return self.asks.begin_to_ask(host, asked, told)
 
     async def _ask(self, host: str, asked: Asked) -> Reply:
-        """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
-        that was not handled, and is sent again once this host knows more."""
+        """Ask the host of these mods. An ask that is refused as one has moved was not handled, and is sent again."""
         # What was done here before is known there before it is asked.
-        if not await self.identities.settles(self.asks.hold_seconds):
-            return self.asks.unreachable(asked.event)
+        while not await self.identities.settles(self.asks.hold_seconds):
+            if not self.link.connected:
+                return self.asks.unreachable(asked.event)
         end = self._loop.time() + HOLD_SECONDS
         while True:
             seats = {each: self.rooms.seat(each) for each in asked.mods}

@@ -54,7 +54,7 @@ async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_
     gpu = await together.join("gpu-1")
     await together.all_know()
     await laptop.register_agent("ana")
-    names = ("bob", "eve", "kim")
+    names = ("bob", "béa 的", "kim")
     secrets = {name: (await gpu.register_agent(name)).secret for name in names}
     await until(lambda: laptop.directory.count() == 4)
     for n in range(3):
