@@ -72,7 +72,7 @@ MUTATIONS = (
     Mutation("network/agents.py", 'row.get("proven") is True', "True", _GRANTS),
     Mutation("network/agents.py", "agent if proven or not self._config.verify_secrets else None", "agent", _AGENTS),
     Mutation("network/agents.py", "if len(self._agents) >= self._config.max_agents:", "if False:", _AGENTS),
-    Mutation("network/agents.py", "alike = self._looks.get(look(agent_id))", "alike = None", _AGENTS),
+    Mutation("network/agents.py", "alike := self._looks.get(look(agent_id))", "alike := None", _AGENTS),
     Mutation("network/agent.py", "if self.sockets > 0 or self.host:\n            return True", "pass", _AGENTS),
     Mutation("network/agent.py", "return now - self.seen < HELD_SECONDS", "return False", _AGENTS),
     Mutation("network/accounts.py", "if fits and owned + size <= bound.each:", "if fits:", _OUTBOX),
