@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -42,9 +42,21 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
         return _of_syntax(error, shown)
     if isinstance(error, ModConfigError):
         return _of_config(error)
-    places = (_own_frame(each, is_own, shown) for each in _causes(error))
+    first, message = _first_of(error), _message(error)
+    if first is not error:
+        message = f"{message}: {type(first).__name__}: {_message(first)}"
+    places = (_own_frame(each, is_own, shown) for each in chain(_causes(first), _causes(error)))
     where = next((each for each in places if each is not None), None) or _named_place(error, shown)
-    return ErrorFacts(type(error).__name__, _message(error), where, _trace(error), _hint(error))
+    return ErrorFacts(type(error).__name__, message, where, _trace(error), _hint(first))
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """Return the first exception of a group, which itself says only how many there are."""
+    for _ in range(_MOST_CAUSES):
+        if not isinstance(error, BaseExceptionGroup):
+            break
+        error = error.exceptions[0]
+    return error
 
 
 def _keep_from_importing(error: BaseException) -> None:

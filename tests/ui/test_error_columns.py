@@ -35,6 +35,21 @@ def test_without_its_source_an_error_has_a_line_and_no_column(tmp_path: Path) ->
     assert (where.line, where.column) == (2, None)
 
 
+def test_a_group_is_told_with_the_first_exception_in_it(tmp_path: Path) -> None:
+    """Its own text says how many there are, and its place is that of the group of tasks."""
+    path = tmp_path / "mod.py"
+    path.write_text(
+        "def fail():\n    raise KeyError('k')\ntry:\n    fail()\nexcept KeyError as error:\n    first = error\n"
+    )
+    found: dict[str, KeyError] = {}
+    exec(compile(path.read_bytes(), str(path), "exec"), found)
+    group = ExceptionGroup("many", [ExceptionGroup("some", [found["first"]]), ValueError()])
+    facts = error_facts(group, lambda file: file == str(path))
+    assert facts.where is not None
+    assert (facts.kind, facts.where.line) == ("ExceptionGroup", 2)
+    assert facts.message == "many (2 sub-exceptions): KeyError: 'k'"
+
+
 async def test_the_place_of_an_error_is_in_a_file_of_mods(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that Python makes itself, as a dataclass's, lies in none, though its name reads as one of the working
     directory."""
