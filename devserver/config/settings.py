@@ -171,14 +171,16 @@ def read_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, 
     return Settings(found, variables, files)
 
 
-def has_changed(settings: Settings, folder: Path, name: str) -> bool:
-    """Return whether a file that settings were read from has changed."""
-    if name not in settings.files:
-        return False
-    try:
-        return _read(folder / name) != settings.files[name]
-    except SettingError:  # it could be read before
-        return True
+def changed_files(settings: Settings, folder: Path) -> dict[str, bytes | str | None]:
+    """Return the files that settings were read from and that have changed, each with its content now, or with why it
+    cannot be read."""
+    now: dict[str, bytes | str | None] = {}
+    for name in settings.files:
+        try:
+            now[name] = _read(folder / name)
+        except SettingError as error:
+            now[name] = str(error)
+    return {name: content for name, content in now.items() if content != settings.files[name]}
 
 
 def _found(

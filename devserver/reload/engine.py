@@ -350,6 +350,7 @@ class Engine:
         situation = await read_elsewhere(self.knowledge.situation, trigger)
         plan = await self._decided(trigger, situation)
         if isinstance(trigger, ConfigChanged):
+            self.restarts.keep_settings(reasons_of(plan))
             for notice in self.knowledge.take_config(trigger.config):
                 self._tell(notice)
             for take in self.on_config:
@@ -384,11 +385,12 @@ class Engine:
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
         agents, code = self.around.agents_since(mark), self._code.changed(plan, before, arrived)
         done = PlanDone(plan, tuple(outcomes), took, agents, all_held(outcomes), code=code)
-        for notice in self.knowledge.settle(trigger, plan):
+        mended = self.knowledge.settle(trigger, plan)
+        for notice in mended:
             self._tell(notice)
         if outcomes or plan.not_applied:
             self._tell(done)
-        self._follow_up(plan)
+        self._follow_up(plan, mended)
         if (then := await self._lines_back(lines) or await self._tidied(outcomes)) is not None:
             done = replace(done, then=then)
         if any(each.reason == OTHERS_FIRST for each in outcomes):
@@ -442,7 +444,7 @@ class Engine:
         trigger = TidyAsked(tuple(failed))
         return None if (await self.foresee(trigger)).empty else await self._carry_out(trigger)
 
-    def _follow_up(self, plan: Plan) -> None:
+    def _follow_up(self, plan: Plan, mended: Sequence[Notice]) -> None:
         """Repeat attempts that were waiting for mods that this plan has loaded."""
         # They failed on the code that an undo brings back.
         revived = {} if plan.undo else self.knowledge.revived(plan)
@@ -450,16 +452,14 @@ class Engine:
             self._queue_unwaited(FilesChanged(revived))
         if (reasons := reasons_of(plan)) and self.restarts.replace is not None:
             self._queue_unwaited(RestartAsked(plan.cause, reasons))
-        elif self.restarts.waiting and plan.steps:
+        elif self.restarts.waiting and (plan.steps or mended):
             # The reason for waiting may be gone now.
             self._queue_unwaited(RestartAsked("restart needed"))
 
     def _stale(self, holders: tuple[Holder, ...]) -> None:
-        """Ask for a restart, because replaced code is not gone."""
-        # What the reload has named belongs to the state, and stays.
+        """Ask for a restart, because replaced code is not gone; what the reload has named belongs to the state."""
         if not {each.what for each in holders} <= self._named:
-            held = (f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
-            self.restart(tuple(held))
+            self.restart(tuple(f"old code of {one.module} v{one.generation} is held by {one.what}" for one in holders))
 
     def _use_lock(self) -> None:
         """Take the packages that the lock on disk names, or tell why that cannot be."""

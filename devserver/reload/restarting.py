@@ -23,6 +23,7 @@ from devserver.model.names import module_of
 from devserver.model.plan import Plan, StateMove
 from devserver.reload.carry import PackedState, move_of, pack_state, unpack_state
 from devserver.reload.plan import Situation
+from devserver.reload.plan.settings import RESTART_SETTINGS
 from devserver.sources.files import sources_now
 
 
@@ -125,6 +126,15 @@ class Restarting:
         self.waiting = dict.fromkeys(plan.restart.reasons) if plan.restart.waits else {}
         self.why = plan.restart.waits
         return not plan.restart.waits or before != (tuple(self.waiting), self.why)
+
+    def forget(self, reasons: Collection[str]) -> None:
+        """Forget reasons that no longer count."""
+        self.waiting = {each: None for each in self.waiting if each not in reasons}
+
+    def keep_settings(self, reasons: Collection[str]) -> None:
+        """Forget settings that network.yaml has as they run, or has changed again: all but these."""
+        settings = tuple(f"{name} " for name in RESTART_SETTINGS.values())
+        self.forget([each for each in self.waiting if each.startswith(settings) and each not in reasons])
 
     async def pack(
         self,

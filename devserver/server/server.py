@@ -193,6 +193,7 @@ class Server:
             options.settings,
             options.path.parent,
             restart=self._network.engine.restart,
+            forget=self._network.engine.restarts.forget,
             look_for_packages=self.saves.look_for_packages,
         )
         self._log_ahead = LogAhead(self._network)

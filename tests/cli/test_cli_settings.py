@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devserver.config.settings import SETTINGS, Found, SettingError, has_changed, read_settings
+from devserver.config.settings import SETTINGS, Found, SettingError, changed_files, read_settings
 
 TABLE = "[tool.oa-dev]\n"
 
@@ -125,12 +125,10 @@ def test_a_file_has_changed_when_its_content_has(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("KEY=1\n")
     settings = read_settings(tmp_path, {}, {})
     (tmp_path / ".env").write_text("KEY=1\n")
-    assert not has_changed(settings, tmp_path, ".env")
+    assert changed_files(settings, tmp_path) == {}
     (tmp_path / ".env").write_text("KEY=2\n")
     (tmp_path / "pyproject.toml").write_text(TABLE)
-    assert has_changed(settings, tmp_path, ".env")
-    assert has_changed(settings, tmp_path, "pyproject.toml")
-    assert not has_changed(settings, tmp_path, "notes.md")
+    assert changed_files(settings, tmp_path) == {".env": b"KEY=2\n", "pyproject.toml": TABLE.encode()}
 
 
 @pytest.mark.parametrize("name", [".env", "pyproject.toml"])

@@ -17,7 +17,7 @@ from devserver.model.plan import LiveMod, NotApplied, Step
 from devserver.reload.plan.needs import misspelled
 from devserver.reload.plan.situation import Situation
 
-_RESTART_SETTINGS = {
+RESTART_SETTINGS = {
     "name": "network.name",
     "node_id": "network.node_id",
     "host": "network.host",
@@ -147,7 +147,7 @@ def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
 
 def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotApplied, ...]:
     """Return the settings that differ from the running ones and need a restart."""
-    changes = ((name, _written(field, running), _written(field, wanted)) for field, name in _RESTART_SETTINGS.items())
+    changes = ((name, _written(field, running), _written(field, wanted)) for field, name in RESTART_SETTINGS.items())
     return tuple(NotApplied(name, *_brief(old, new)) for name, old, new in changes if old != new)
 
 
@@ -181,4 +181,4 @@ def _brief(old: Any, new: Any) -> tuple[Any, Any]:
 
 def without_settings(config: NetworkConfig, running: NetworkConfig) -> NetworkConfig:
     """Return `config` with the settings that need a restart as they run: what is in force once it is applied."""
-    return replace(config, **{field: getattr(running, field) for field in _RESTART_SETTINGS})
+    return replace(config, **{field: getattr(running, field) for field in RESTART_SETTINGS})
