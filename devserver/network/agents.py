@@ -467,7 +467,7 @@ class Directory(AgentsElsewhere):
             raise EventRefused("wrong_secret", f"the agent id {agent_id!r} is registered with another secret")
         elif self._config.verify_secrets and known.held(now := self._clock(), near=near):
             self._warn(known, now)
-            wait = HELD_HERE_SECONDS if near else HELD_SECONDS
+            wait = self._config.agent_timeout if known.host else HELD_HERE_SECONDS if near else HELD_SECONDS
             raise EventRefused(
                 "agent_id_taken",
                 f"the agent id {agent_id!r} is in use: register with its secret, end the other agent first, "

@@ -391,6 +391,18 @@ def test_an_agent_that_polls_again_had_not_ended(clock):
     assert agents.register("poller", {}, near=True).replaced
 
 
+def test_an_id_of_another_host_is_free_when_that_has_let_it_go(clock):
+    """It was said to be free after 15 or 60 seconds of silence."""
+    agents = directory(clock, agent_timeout=200.0)
+    row = {"host": "gpu-1", "epoch": 1, "secret_sha256": secret_digest("x"), "metadata": {}, "group": "guest"}
+    agents.put_away("ana", {**row, "transport": "http", "proven": False}, ())
+    clock.now += 100
+    with pytest.raises(EventRefused, match="silent for 200 s"):
+        agents.register("ana", {}, near=True)
+    agents.forget_away("ana")
+    assert not agents.register("ana", {}, near=True).resumed
+
+
 def test_an_id_of_an_earlier_run_is_free_on_this_machine_until_its_agent_is_heard(clock):
     """Server and agents were started again: none of them is refused for what it was before."""
     before = directory(clock)
