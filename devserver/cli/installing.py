@@ -491,6 +491,10 @@ def _taken_back(here: Here, followed: Followed, done: Became, chosen: Choices) -
 
 
 def _say_locked(ready: Ready, listed: Sequence[str]) -> None:
+    if ready.resolved.same and not listed:
+        # In a fresh clone, as a rule.
+        say(_installed(ready.lock))
+        return
     news = len(ready.resolved.came) + len(ready.resolved.moved)
     gone = [each.name for each in ready.resolved.gone]
     parts = [f"locked {count(news, 'package')}" if news else "locked"]
@@ -501,9 +505,13 @@ def _say_locked(ready: Ready, listed: Sequence[str]) -> None:
 
 
 def nothing(chosen: Choices, lock: Lock, words: str = "") -> int:
-    said = words or f"what is locked is installed: {count(len(lock.here), 'package')}"
+    said = words or _installed(lock)
     say_json({"success": True, "installed": None, "message": said}) if chosen.as_json else say(said)
     return Exit.CLEAN
+
+
+def _installed(lock: Lock) -> str:
+    return f"what is locked is installed: {count(len(lock.here), 'package')}"
 
 
 def package_rows(resolved: Resolved) -> list[dict[str, Any]]:

@@ -431,6 +431,9 @@ def test_an_installed_mod_that_was_changed_by_hand_is_said_and_put_back(folder: 
     assert file.read_bytes() != before
     assert oa_dev(folder, "sync", "--restore", "--yes").returncode == 0
     assert file.read_bytes() == before
+    shutil.rmtree(folder / ".oa-dev")
+    assert oa_dev(folder, "sync").stdout == "what is locked is installed: 1 package\n"
+    assert file.read_bytes() == before
     path = folder / "network.yaml"
     path.write_text(path.read_text().replace("- name: polls", "- name: polls\n      version: '>=7'"))
     assert "wants polls >=7, and 1.0 is locked: oa-dev sync" in oa_dev(folder, "check").stdout
