@@ -19,17 +19,17 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
-from devserver.loader import raw
 from devserver.loader.contents import CannotGoBack, forget_computed
-from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
-from devserver.loader.made import Made, said_by
+from devserver.loader.libraries import Evidence, container_places, evidence_in, is_table, places_in, places_named
+from devserver.loader.made import Made, data_in, made_by, of_new_table
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.refused import Attempt, Others, take_back
 from devserver.loader.scope import unnoted
@@ -163,6 +163,8 @@ def _taken_back(change: Change) -> Undo | None:
     key = key if change.after is MISSING else _last_of(found, key)
     now = found.get(key, MISSING)
     if change.once_empty and now is change.after and len(now):
+        return None
+    if change.whole is not None and data_in(now, objects=True) != change.whole:
         return None
     if not same(now, change.after):
         if place.is_of_mods and (rest := _without_own(now, change)) is not None:
@@ -411,7 +413,7 @@ class _Recording:
         evidence = Evidence(module=module) if is_plain or source is None else evidence_in(source.codes(), module)
         is_contested = self._is_contested()
         # What others may have changed meanwhile is the code's if its own lines show it.
-        own = evidence_in(() if source is None else source.code(), module) if is_mixed else None
+        own = cache(lambda: evidence_in(() if source is None else source.code(), module))
         for change in found:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
@@ -419,14 +421,15 @@ class _Recording:
                     each
                     for each in entries or [change]
                     if (each.key is ORDER or evidence.shows_registration(each.before, each.after))
-                    and (own is None or (each.key is not ORDER and own.says(each.name, each.before, each.after)))
+                    and (not is_mixed or (each.key is not ORDER and own().says(each.name, each.before, each.after)))
                 ]
-                if source is not None and len(shown) < len(entries or [change]):
-                    known = set(map(id, shown))
-                    owner.made += _made(source, [each for each in entries or [change] if id(each) not in known])
-                if entries and shown and change.before is MISSING:
-                    # A new list is that of all that register in it.
-                    shown.insert(0, replace(change, once_empty=True))
+                known = set(map(id, shown))
+                left = [each for each in entries or [change] if id(each) not in known]
+                if is_table(change.after) and not is_table(change.before):
+                    leads = evidence.shows_registration(MISSING, change.after)
+                    is_said = not left and (leads or all(own().has(each.after) for each in shown))
+                    shown, left = of_new_table(change, shown, leads=leads, is_said=is_said, is_mixed=is_mixed)
+                owner.made += [] if source is None else made_by(source.name, source.text(), left)
                 for each in shown:
                     _add(owner, each)
             elif not (change.place.is_shared or is_contested) or evidence.shows(
@@ -460,19 +463,6 @@ class _Recording:
             yield from (Change(place, *each) for each in differences(base, after))
 
 
-def _made(source: Source, changes: Iterable[Change]) -> Iterator[Made]:
-    """Yield the objects that code has left behind in other modules of mods."""
-    said: dict[str, Hashable] = {}
-    for each in changes:
-        if raw.derives(type(each.after), weakref.ref):
-            # It keeps nothing, and goes with what it leads to.
-            continue
-        if each.after is not MISSING and each.module not in ("", source.name):
-            if each.module not in said:
-                said[each.module] = said_by(source.name, source.text(), each.module)
-            yield Made(each.module, each.place, each.key, each.after, said[each.module])
-
-
 def _inherited(change: Change) -> list[Place]:
     """Return the table that a class had from its base before it got one of its own."""
     bases = type.mro(change.place.owner)[1:] if isinstance(change.place.owner, type) else []
@@ -483,7 +473,7 @@ def _inherited(change: Change) -> list[Place]:
 def _add(owner: ProcessChanges, change: Change) -> None:
     for known in owner.changes:
         if known.is_at(change):
-            known.after = change.after
+            known.after, known.whole = change.after, change.whole
             if same(known.before, known.after):
                 owner.changes.remove(known)
             return
@@ -551,6 +541,11 @@ def outdated_by(
     if source is None:
         return stuck
     words = {id(each): each.outdated(source.name, source.text()) for each in left}
+    # A list that stays, and to which the successor has added as its predecessor did.
+    places = [*(each.place for each in after.changes), *(each.place for each in after.made)]
+    added = {each.which for each in places if each.list_of is not None}
+    twice = [each for each in left if (each.module, id(each.thing)) in added]
+    stuck += [f"{each.shown} holds what was put there before" for each in twice]
     known = set(map(id, after.made))  # it may be asked again, once a large source has been read
     after.made += [each for each in left if not words[id(each)] and id(each) not in known]
     return [*stuck, *(each for each in words.values() if each)]

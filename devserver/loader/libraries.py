@@ -436,12 +436,17 @@ def leads_to(value: Any, module: str) -> bool:
 _FEW = 300
 
 
-def _is_value(thing: Any) -> bool:
+def is_value(thing: Any) -> bool:
     """Return whether an object cannot have got data: an immutable one, a class, a function."""
     kind = type(thing)
     if id(kind) in _ATOMS or kind is FunctionType or kind is BuiltinFunctionType or raw.derives(kind, type):
         return True
-    return (kind is tuple or kind is frozenset) and len(thing) <= _FEW and all(map(_is_value, thing))
+    return (kind is tuple or kind is frozenset) and len(thing) <= _FEW and all(map(is_value, thing))
+
+
+def is_table(thing: Any) -> bool:
+    """Return whether an object is a dict, list or set of Python."""
+    return id(type(thing)) in _TABLES
 
 
 def _set_place(word: str, target: set[Any], **more: Any) -> Place:
@@ -472,18 +477,19 @@ class Evidence:
         Such a value holds no data that was added since; a container may, and stays with its module.
         """
         there = [each for each in (after, before) if each is not MISSING]
-        return all(map(_is_value, there)) or any(leads_to(each, self.module) for each in there)
+        return all(map(is_value, there)) or any(leads_to(each, self.module) for each in there)
 
     def says(self, key: Any, before: Any, after: Any) -> bool:
         """Return whether the code names an entry, or says its text or number; of other values always."""
-        return any(self._says(each) for each in (before, after) if each is not MISSING) or (
-            type(key) is str and self._says(key)
+        return any(self.has(each) for each in (before, after) if each is not MISSING) or (
+            type(key) is str and self.has(key)
         )
 
-    def _says(self, value: Any) -> bool:
+    def has(self, value: Any) -> bool:
+        """Return whether the code has a text or number of more than one digit; True for other objects."""
         kind = type(value)
         if kind is tuple or kind is frozenset:
-            return any(map(self._says, value))
+            return any(map(self.has, value))
         if kind is int or kind is float:
             # Every code has small ones.
             return not -10 < value < 10 and value in self.constants

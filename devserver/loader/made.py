@@ -8,18 +8,21 @@ that made it say something else: a fresh start would make another one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from devserver.loader import raw
-from devserver.loader.libraries import inside
-from devserver.loader.places import Place
+from devserver.loader.libraries import inside, is_table, is_value
+from devserver.loader.places import MISSING, Place
+from devserver.loader.tables import Change
 from devserver.sources.effects import lines_for
 
 _DEPTH = 5
 _MOST = 300
+_MOST_DATA = 3000
 _SAID = raw.ids(str, bytes, int, float, bool)
 _CONTAINERS = raw.ids(dict, list, set, tuple)
 
@@ -89,3 +92,52 @@ def _values(thing: Any) -> Iterator[tuple[type, Any]]:
                 seen.add(id(each))
                 below += inside(each, "")
         level = below
+
+
+def made_by(name: str, source: bytes, changes: Iterable[Change]) -> Iterator[Made]:
+    """Yield the objects that code has left behind in other modules of mods."""
+    said: dict[str, Hashable] = {}
+    for each in changes:
+        if raw.derives(type(each.after), weakref.ref):
+            # It keeps nothing, and goes with what it leads to.
+            continue
+        if each.after is not MISSING and each.module not in ("", name):
+            if each.module not in said:
+                said[each.module] = said_by(name, source, each.module)
+            yield Made(each.module, each.place, each.key, each.after, said[each.module])
+
+
+def of_new_table(
+    change: Change, shown: list[Change], *, leads: bool, is_said: bool, is_mixed: bool
+) -> tuple[list[Change], list[Change]]:
+    """Return what is taken back of a table that has come into a module of mods, and what stays there.
+
+    `leads`: it leads to the code that ran; `is_said`: that shows all of its entries. A list then goes entry by
+    entry, and is itself that of all that register in it. Other tables go as a whole, from a list too; or they
+    stay: a helper has made them once for all, as settings that were read at the first call.
+    """
+    if is_said and (leads or not raw.derives(type(change.after), dict)):
+        return [replace(change, once_empty=True), *shown], []
+    goes = (leads or is_said or change.place.list_of is not None) and not is_mixed
+    whole = data_in(change.after, objects=leads) if goes else None
+    return [] if whole is None else [replace(change, whole=whole)], [change]
+
+
+def data_in(thing: Any, *, objects: bool) -> tuple[Any, ...] | None:
+    """Return all that tables within tables hold, by which they are known to be as they were; None if that is
+    much, or other objects than values where these are not allowed."""
+    found: list[Any] = []
+    pending = [thing]
+    for each in pending:
+        kind = type(each)
+        if is_table(each):
+            entries = list(each.items()) if raw.derives(kind, dict) else list(each)
+            pending += [part for entry in entries for part in entry] if raw.derives(kind, dict) else entries
+            found.append((id(each), len(entries)))
+        elif objects or is_value(each):
+            found.append(each if id(kind) in _SAID else id(each))
+        else:
+            return None
+        if len(pending) > _MOST_DATA:
+            return None
+    return tuple(found)

@@ -21,6 +21,8 @@ class Change:
     after: Any
     once_empty: bool = False
     """Whether it is a table that others register in too: it is removed when it is empty."""
+    whole: tuple[Any, ...] | None = None
+    """What a table held that goes as a whole, if it still holds the same: half of it would be worse."""
 
     @property
     def name(self) -> Any:

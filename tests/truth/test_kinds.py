@@ -740,9 +740,15 @@ async def test_a_setting_of_the_process_goes_with_the_version(
         ("import queue\nheld = queue.Queue()", "helper.held.put({n})", "list(helper.held.queue)"),
         (
             "from collections import defaultdict\nheld = defaultdict(list)",
-            "helper.held['k{n}'].append({n})",
+            "helper.held['k{n}'].append('v{n}')",
             "dict(helper.held)",
         ),
+        (
+            "held = []",
+            "helper.held.append({{'name': 'search', 'n': {n}, 'more': {{'q': [], 'r': {{}}}}}})",
+            "helper.held",
+        ),
+        ("held = {}", "helper.held['x'] = {{'run': lambda: {n}, 'more': []}}", "helper.held['x']['run']()"),
         (
             "import contextlib\nheld = contextlib.ExitStack()",
             "helper.held.callback(print, {n})",
@@ -804,6 +810,24 @@ async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, help
     await probe.save(own.format(n=1), answer=answer)
     assert await probe.save(own.format(n=2), answer=answer) == "applied"
     assert await probe.ask() == fresh
+    assert probe.reasons == []
+
+
+@pytest.mark.parametrize("made", ["{'a': 1, 'b': 'xy'}", "{'a': 1, 'b': {'c': 2}}", "[3, 'xy']", "[{}]"])
+@pytest.mark.parametrize("keeps", ["_made = value", "memo['x'] = value"])
+async def test_what_a_helper_makes_at_the_first_call_is_not_taken_apart(probe: Probe, keeps: str, made: str) -> None:
+    """As settings that are read once: the mod that asks for them first is no owner of theirs, and others have them."""
+    helper = (
+        f"_made, memo = None, {{}}\ndef get():\n    global _made\n    if _made is None and not memo:\n"
+        f"        value = {made}\n        {keeps}\n    return memo.get('x', _made)\n"
+    )
+    top, answer = "from mods import helper\nMINE = helper.get()\nN = {n}", "(MINE, MINE is helper.get() is other.IT)"
+    other = "from mods import helper\nIT = helper.get()\n"
+    own = top + "\nfrom mods import other"
+    await probe.start(own.format(n=1), answer=answer, helper=helper, other=other)
+    for n in (2, "1 / 0", 3):
+        assert await probe.save(own.format(n=n), answer=answer) == ("rolled_back" if n == "1 / 0" else "applied")
+        assert repr(await probe.ask()) == f"({made}, True)"
     assert probe.reasons == []
 
 
@@ -1039,7 +1063,7 @@ async def test_tables_that_appear_between_the_steps_of_initialize(probe: Probe) 
     await probe.start(top.format(n=1), start="return go()", answer=answer, helper="TABLES = []")
     assert await probe.ask() == [["k1"]]
     await probe.save(top.format(n=2), start="return go()", answer=answer)
-    assert await probe.ask() == [[], ["k2"]]
+    assert await probe.ask() == [["k2"]]
 
 
 OF_THE_LIVING = """
