@@ -63,6 +63,8 @@ class Ending:
             work.cancel()
             return
         await work
+        for each in self._network.engine.tried:
+            self._say(f"{each} is not in network.yaml: at the next start the code on disk runs for all agents")
 
     def _ending(self) -> str:
         stack = list(reversed(frames_of_thread(self._home.thread.ident)))

@@ -6,9 +6,11 @@ import asyncio
 import gc
 import io
 import pickle
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +21,12 @@ from devserver.live.tally import Tally
 from devserver.loader.modules import compile_text
 from devserver.model.change import LineAsked, UndoAsked
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import Guarded, Outcome, SplitSeen, Status
+from devserver.model.facts import Guarded, Notice, Outcome, SplitSeen, Status
 from devserver.model.lifecycle import Action
 from devserver.model.principal import Principal, agent_principal
 from devserver.model.split import Guard, Line, Rule, StateMode
 from devserver.reload.why import Why
+from devserver.server.ending import Ending
 from devserver.sources.files import digest_of
 
 WIKI = """
@@ -317,6 +320,20 @@ def middle(version: int) -> str:
         return {{"way": ["split{version}"]}}
 """
     return CHAIN.format(name="split", to="last", version=version) + back
+
+
+async def test_a_line_that_is_tried_ends_with_the_run_and_that_is_said(work: Workspace) -> None:
+    """The next start runs its code for all agents; a line of network.yaml comes back, and is not named."""
+    work.mod("board", wiki(1).replace("wiki.", "board."))
+    await work.save_yaml("mods.wiki", {"name": "mods.board", "versions": [{"label": "next"}]})
+    await work.net.try_mod("wiki")
+    home = SimpleNamespace(stop=lambda seconds: True, thread=threading.current_thread())
+    connections = SimpleNamespace(end=lambda: asyncio.sleep(0))
+    said: list[Notice] = []
+    await Ending(work.net, home, connections, said.append).run(())  # type: ignore[arg-type]
+    assert [each.message for each in said] == [
+        "wiki@next is not in network.yaml: at the next start the code on disk runs for all agents"
+    ]
 
 
 async def test_a_chain_of_events_meets_one_version(work: Workspace) -> None:
