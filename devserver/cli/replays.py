@@ -86,7 +86,11 @@ def replay(
     if replay_asks.is_session(event):
         from devserver.cli import sessions
 
+        if on is not On.NOW or payload is not None or for_real:
+            raise typer.BadParameter("--on, --payload and --for-real are of an event, not of a session")
         return sessions.replay(event, at=at, as_json=as_json)
+    if at is not None:
+        raise typer.BadParameter("--at is of a session, not of an event")
     return replay_asks.replay(event, on=on.value, payload=payload, for_real=for_real, as_json=as_json)
 
 

@@ -15,6 +15,8 @@ import pytest
 from nursery import SCRIPT, forking
 
 from devserver.agent_network import AgentNetwork
+from devserver.cli.app import parsed
+from devserver.cli.exits import Problem
 from devserver.errors import DevServerError
 from devserver.model.event import Event
 from devserver.model.principal import LOCAL
@@ -110,6 +112,20 @@ async def test_a_session_is_the_same_but_for_noise_and_a_change_is_found(folder)
     code, said = await run(folder, "replay", file.name, "--at", str(first))
     assert code == 1
     assert f"#{first} wiki.page.edit   differs" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["57", "--at", "3"], "--at is of a session"),
+        (["old.jsonl", "--on", "both"], "--on, --payload and --for-real are of an event"),
+        (["old.jsonl", "--for-real"], "--on, --payload and --for-real are of an event"),
+    ],
+)
+def test_options_of_events_and_of_sessions_are_told_apart(arguments, wrong):
+    """Nothing is run in the place of what was asked for."""
+    with pytest.raises(Problem, match=wrong):
+        parsed(["replay", *arguments])
 
 
 async def test_a_session_is_looked_at_at_any_of_its_events(folder):
