@@ -13,6 +13,7 @@ from typing import Any
 from devserver.model.encoding import to_json
 from devserver.network.accounts import Account
 from devserver.network.agent import Agent
+from devserver.network.identity import bare, proves
 from devserver.network.members import Channels
 from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
@@ -30,6 +31,11 @@ class AgentsElsewhere(ABC):
     _outboxes: Account
     _identities: Account
     _secrets: frozenset[str] | None
+
+    def proves_elsewhere(self, agent_id: str, secret: str) -> bool:
+        """Return whether that is the secret of an agent of another host."""
+        agent = self._agents.get(bare(agent_id))
+        return agent is not None and bool(agent.host) and proves(secret, agent.secret_hash)
 
     def put_away(self, agent_id: str, row: Row, subscriptions: Iterable[Subscription]) -> Outbox | None:
         """Know an agent as one of another host; its outbox, with what waits in it, where it was at this one."""

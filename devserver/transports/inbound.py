@@ -180,7 +180,10 @@ class Joining:
         metadata, group = object_of(values, "metadata"), text_of(values, "agent_group")
         password_hash = text_of(values, "password_hash") or ""
         refuse_when_ending(self._network)
-        returns = secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
+        directory = self._network.directory
+        returns = secret is not None and (
+            directory.authenticate(agent_id, secret) is not None or directory.proves_elsewhere(agent_id, secret)
+        )
         counted = not principal.may(Scope.ADMIN) and not returns
         if counted:
             if not principal.may(Scope.JOIN):

@@ -10,6 +10,7 @@ import pytest
 from devserver.model.event import Event, EventResponse
 from devserver.model.principal import Kind, Scope
 from devserver.network.agents import REGISTRATION_REFUSED
+from devserver.network.identity import secret_digest
 
 _CLIENTS = ("httpx", "httpcore", "websockets.client")
 
@@ -107,6 +108,10 @@ async def test_strangers_come_at_a_bounded_rate(serve, network):
         assert (flooded.status_code, flooded.json()["code"]) == (429, "too_many_registrations")
         again = await served.http.post("/api/register", json={"agent_id": "agent-0", "secret": secrets[0]})
         assert again.json()["resumed"]
+        row = {"host": "gpu-1", "epoch": 1, "secret_sha256": secret_digest("its secret"), "metadata": {}}
+        served.network.directory.put_away("far", {**row, "group": "guest", "transport": "http", "proven": False}, ())
+        moves = await served.http.post("/api/register", json={"agent_id": "far", "secret": "its secret"})
+        assert moves.json()["resumed"], "the agents of a host that has died come in at another door at once"
         bearer = {"Authorization": f"Bearer {served.token}"}
         assert (await served.http.post("/api/register", json={"agent_id": "more"}, headers=bearer)).json()["success"]
 
