@@ -117,6 +117,9 @@ class Queues:
         return self._members.host == min((self._members.host, *(each.host for each in self._members.living)))
 
     def _host_gone(self, member: Member, silent: float) -> None:
+        if self.moved_from(member.host):
+            # Also one that leaves in order, which is not among those below: it may not have sent all on.
+            self._work.begin(self._take_up_if_gone(member.host))
         for each in self._members.all.values():
             if not each.alive and each.host not in self._taken_up and self.is_mine():
                 self._begin_to_take_up(each.host)

@@ -70,6 +70,22 @@ async def test_agents_that_change_their_door_together_all_find_what_was_sent_to_
     assert {name: await taken(laptop, name, 3) for name in names} == {name: [0, 1, 2] for name in names}
 
 
+async def test_what_a_host_that_ends_has_not_sent_on_any_more_comes_all_the_same(together: Together) -> None:
+    """Its agent had come in elsewhere a moment before."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    secret = (await gpu.register_agent("bob")).secret
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": 0}))
+    together.hosts["laptop"]._members._silent_until = 0.0  # as after the first seconds
+    together.hosts["gpu-1"].identities._let_go = AsyncMock()  # type: ignore[method-assign]
+    await laptop.register_agent("bob", secret=secret)
+    await until(lambda: bool(gpu.directory.agent("bob").host))  # type: ignore[union-attr]
+    await together.leave("gpu-1")
+    assert await taken(laptop, "bob", 1) == [0]
+
+
 async def test_what_a_dead_host_has_comes_in_order_to_an_agent_that_moves_while_it_is_looked_at() -> None:
     """A later event was sent on at once, the earlier one when all had been looked at."""
     sent, places = AsyncMock(), iter([("gpu-1", 1)])
