@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from devserver.cli.changing import market_arguments
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.quick import run_arguments
-from devserver.errors import DevServerError
+from devserver.errors import ConfigError, DevServerError
 from devserver.live import garbage
 from devserver.ui.escape import cut, safe
 
@@ -106,10 +106,10 @@ def _called(arguments: Sequence[str]) -> int:
 
 def _said(error: DevServerError, *, as_json: bool) -> int:
     """Tell a person on stderr, and a program on stdout, in the form of all JSON."""
-    hint, code = (error.hint, error.code) if isinstance(error, Problem) else ("", Exit.FATAL)
+    words, hint, code = _in_words(error)
     # Where the outputs take nothing, the exit code alone tells it.
     with suppress(OSError):
-        print(f"error: {cut(safe(str(error)))}", file=sys.stderr)
+        print(f"error: {cut(safe(words))}", file=sys.stderr)
         if hint:
             print(f"  {cut(safe(hint))}", file=sys.stderr)
     if as_json:
@@ -117,7 +117,21 @@ def _said(error: DevServerError, *, as_json: bool) -> int:
         from devserver.model.facts import ErrorFacts
         from devserver.model.wire_form import error_line, iso
 
-        facts = ErrorFacts(type(error).__name__, str(error), hint=hint or None)
+        facts = ErrorFacts(type(error).__name__, words, hint=hint or None)
         with suppress(OSError):  # stdout may be what has failed
             print(json.dumps(error_line(facts, int(code), iso(datetime.now(UTC)))))
     return code
+
+
+def _in_words(error: DevServerError) -> tuple[str, str, int]:
+    """Return an error's sentence, its hint and the exit code."""
+    if isinstance(error, Problem):
+        return str(error), error.hint, error.code
+    if not isinstance(error, ConfigError):
+        return str(error), "", Exit.FATAL
+    # `oa-dev check` prints all of them, with their lines.
+    first = error.problems[0]
+    where = first.where
+    place = "network.yaml" if where is None else f"{where.file}:{where.line}"
+    column = f":{where.column}" if where is not None and where.column else ""
+    return f"{place}{column} cannot be used: {first.message}", first.hint or "", Exit.CONFIG

@@ -74,6 +74,17 @@ def test_a_name_that_no_file_can_have_is_told_in_one_line(
     assert [each.name for each in tmp_path.iterdir()] == ["network.yaml"]
 
 
+def test_a_network_yaml_that_cannot_be_used_is_told_at_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By commands that only look into it, too: with the hint and code of `check`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network.yaml").write_text("network: {name: team, mosd: []}\n")
+    assert [call([each, "polls"]) for each in ("add", "search", "show", "remove")] == [3] * 4
+    said = "error: network.yaml:1:23 cannot be used: mosd is not a known key\n  did you mean 'mods'?\n"
+    assert capsys.readouterr().err == said * 4
+
+
 GONE = [["status"], ["run"], ["new", "network", "x"], ["new", "mod", "x", "--package"], ["search", "x"], ["check"]]
 
 
