@@ -134,6 +134,16 @@ def test_the_public_names_are_documented() -> None:
     assert [name for name in (*devserver.__all__, *testing.__all__) if name not in parts] == []
 
 
+def test_each_request_of_the_control_api_is_documented() -> None:
+    """By its whole path, or by the end of one that stands beside another in its row."""
+    text = (DOCS / "reference" / "control-api.md").read_text()
+    known = set(re.findall(r"`(?:GET |POST )?(/[\w/]+)", text))
+    sources = "".join(each.read_text() for each in (SOURCES / "control").glob("*.py"))
+    paths = re.findall(r'Route\("(?:GET|POST)", "(/_dev/[^"]+)"', sources)
+    assert len(paths) > 40
+    assert [each for each in paths if each not in known and f"/{each.rpartition('/')[2]}" not in known] == []
+
+
 def test_each_page_that_coding_agents_are_led_to_exists() -> None:
     """`llms.txt` is read by programs, which do not look for a page that has moved."""
     links = _LINK.findall((DOCS / "llms.txt").read_text())
