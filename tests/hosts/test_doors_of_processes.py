@@ -273,6 +273,8 @@ def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents
         pair.laptop.process.send_signal(signal.SIGCONT)
     assert pair.gpu.line("notice", about="host", host="laptop", state="back")
     assert pair.gpu.control("status")["mods"][0]["state"] == "live"
+    assert cy.send("test.number", {"n": 10}, to="agent:ana")["success"]
+    assert _numbers(ana, 1) == [10], "what comes for its agents was left to the host that had taken it up"
 
 
 class Doors:
