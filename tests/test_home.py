@@ -282,8 +282,8 @@ async def test_a_stopped_thread_takes_nothing_more() -> None:
 async def test_a_call_that_has_not_crossed_when_the_thread_stops_is_told_so() -> None:
     """Its caller would wait for ever."""
     house = House()
-    # After several calls of one turn the next ones cross at its end.
-    await asyncio.gather(house.home.run(where), house.home.run(where))
+    # As after several calls of one turn: the next ones cross at the end of theirs.
+    house.home._here._is_single = False
     calling = house.home.call(where)
     assert house.home.stop(PATIENCE)
     with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
