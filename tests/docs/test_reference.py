@@ -17,6 +17,7 @@ from devserver import testing
 from devserver.cli.app import _command
 from devserver.model.facts import Status, Way
 from devserver.model.lifecycle import Action, ModState, Phase
+from devserver.network.system import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -142,6 +143,13 @@ def test_each_request_of_the_control_api_is_documented() -> None:
     paths = re.findall(r'Route\("(?:GET|POST)", "(/_dev/[^"]+)"', sources)
     assert len(paths) > 40
     assert [each for each in paths if each not in known and f"/{each.rpartition('/')[2]}" not in known] == []
+
+
+def test_the_commands_that_agents_send_are_those_of_the_protocol() -> None:
+    """Each `system.*` event that the network answers, and no other."""
+    text = (DOCS / "reference" / "agent-protocol.md").read_text()
+    told = {each for each in re.findall(r"`system\.([a-z_.]+)", text) if not each.startswith("notification.")}
+    assert told == COMMANDS.keys()
 
 
 def test_each_page_that_coding_agents_are_led_to_exists() -> None:
