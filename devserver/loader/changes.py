@@ -19,17 +19,17 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
 from devserver.loader.contents import CannotGoBack, forget_computed
 from devserver.loader.libraries import Evidence, container_places, evidence_in, is_table, places_in, places_named
-from devserver.loader.made import Made, data_in, made_by, of_new_table
+from devserver.loader.made import Made, data_in, made_by, of_new_table, said_by
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.refused import Attempt, Others, take_back
 from devserver.loader.scope import unnoted
@@ -414,6 +414,7 @@ class _Recording:
         is_contested = self._is_contested()
         # What others may have changed meanwhile is the code's if its own lines show it.
         own = cache(lambda: evidence_in(() if source is None else source.code(), module))
+        made, at = list[Change](), {each.at: each for each in owner.changes}
         for change in found:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
@@ -423,23 +424,25 @@ class _Recording:
                     if (each.key is ORDER or evidence.shows_registration(each.before, each.after))
                     and (not is_mixed or (each.key is not ORDER and own().says(each.name, each.before, each.after)))
                 ]
-                known = set(map(id, shown))
-                left = [each for each in entries or [change] if id(each) not in known]
+                is_shown = set(map(id, shown))
+                left = [each for each in entries or [change] if id(each) not in is_shown]
                 if is_table(change.after) and not is_table(change.before):
                     leads = evidence.shows_registration(MISSING, change.after)
                     is_said = not left and (leads or all(own().has(each.after) for each in shown))
                     shown, left = of_new_table(change, shown, leads=leads, is_said=is_said, is_mixed=is_mixed)
-                owner.made += [] if source is None else made_by(source.name, source.text(), left)
+                made += left
                 for each in shown:
-                    _add(owner, each)
+                    _add(owner, at, each)
             elif not (change.place.is_shared or is_contested) or evidence.shows(
                 change.name, change.before, change.after
             ):
-                _add(owner, change)
+                _add(owner, at, change)
             elif change.place.is_shared:
                 for each in self._entries_of(change):
                     if evidence.shows(each.name, each.before, each.after):
-                        _add(owner, each)
+                        _add(owner, at, each)
+        # Once for all: to read what the code says takes longer than to execute most of it.
+        owner.made += [] if source is None else made_by(source.name, source.text(), made)
 
     def _is_contested(self) -> bool:
         """Return whether other mods' code may have run meanwhile: on its own thread alone."""
@@ -470,14 +473,15 @@ def _inherited(change: Change) -> list[Place]:
     return list(container_places("", found))
 
 
-def _add(owner: ProcessChanges, change: Change) -> None:
-    for known in owner.changes:
-        if known.is_at(change):
-            known.after, known.whole = change.after, change.whole
-            if same(known.before, known.after):
-                owner.changes.remove(known)
-            return
-    owner.changes.append(change)
+def _add(owner: ProcessChanges, known: dict[Hashable, Change], change: Change) -> None:
+    before = known.setdefault(change.at, change)
+    if before is change:
+        owner.changes.append(change)
+        return
+    before.after, before.whole = change.after, change.whole
+    if same(before.before, before.after):
+        del known[change.at]
+        owner.changes = [each for each in owner.changes if each is not before]
 
 
 def _has_loop() -> bool:
@@ -536,11 +540,14 @@ def outdated_by(
     otherwise, in words; objects that its successor would make too are the successor's from now on."""
     stuck = [words for module, words in before.stuck if module not in executed]
     made = [each for each in before.made if each.module not in executed]
-    left = [each for each in made if each.is_there()]
-    stuck += [f"{each.shown} holds what was put there before" for each in made if each.is_inside()]
+    tables = {id(each.place): each.place.read() for each in made}
+    left = [each for each in made if tables[id(each.place)].get(each.key) is each.thing]
+    inside = [each for each in made if each.is_inside(tables[id(each.place)].get(each.key))]
+    stuck += [f"{each.shown} holds what was put there before" for each in inside]
     if source is None:
         return stuck
-    words = {id(each): each.outdated(source.name, source.text()) for each in left}
+    says = cache(partial(said_by, source.name, source.text()))
+    words = {id(each): each.outdated(source.name, says(each.module)) for each in left}
     # A list that stays, and to which the successor has added as its predecessor did.
     places = [*(each.place for each in after.changes), *(each.place for each in after.made)]
     added = {each.which for each in places if each.list_of is not None}

@@ -37,13 +37,9 @@ class Made:
     thing: Any
     said: Hashable
 
-    def is_there(self) -> bool:
-        """Return whether the object is still in its place."""
-        return self.place.read().get(self.key) is self.thing
-
-    def is_inside(self) -> bool:
-        """Return whether another object in its place leads to it, as the next head of a linked list does."""
-        level, seen = [self.place.read().get(self.key)], {id(self.thing)}
+    def is_inside(self, now: Any) -> bool:
+        """Return whether another object in its place now leads to it, as the next head of a linked list does."""
+        level, seen = [now], {id(self.thing)}
         while level and level[0] is not self.thing:
             below = [each for one in level for each in inside(one, self.module)]
             if any(each is self.thing for each in below):
@@ -63,11 +59,9 @@ class Made:
         key = self.key if owner == "" else next((key for key, each in list(names.items()) if id(each) == owner), "")
         return f"{self.module}.{key}" if key else f"an object of {self.module}"
 
-    def outdated(self, name: str, source: bytes) -> str:
-        """Return what is wrong with it if the module of that name has this source now, or ""."""
-        if said_by(name, source, self.module) == self.said:
-            return ""
-        return f"{self.shown} was made by lines of {name} that have changed since"
+    def outdated(self, name: str, said: Hashable) -> str:
+        """Return what is wrong with it if the module of that name says this now, or ""."""
+        return "" if said == self.said else f"{self.shown} was made by lines of {name} that have changed since"
 
 
 def said_by(name: str, source: bytes, module: str) -> Hashable:

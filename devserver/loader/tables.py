@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from operator import is_
 from typing import Any
@@ -42,11 +42,14 @@ class Change:
         name = str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
         return name or _LIBRARIES.get(self.place.word, "")
 
+    @property
+    def at(self) -> Hashable:
+        """Its entry: two changes of one have the same."""
+        return self.place.word, self.place.which, key_of(self.key)
+
     def is_at(self, other: Change) -> bool:
         """Return whether another change is one of the same entry."""
-        return (self.place.word, self.place.which) == (other.place.word, other.place.which) and (
-            key_of(self.key) == key_of(other.key)
-        )
+        return self.at == other.at
 
 
 _LIBRARIES = {"environment variable": "os", "log handler": "logging", "log setting": "logging"}
