@@ -354,8 +354,10 @@ class Identities:
             while self._changes:
                 try:
                     await self._write(*self._changes[0])
-                except DevServerError as error:
-                    self.problem(f"a change of {self._changes[0][1]} is not known to other hosts: {error}")
+                except (DevServerError, AttributeError, TypeError, ValueError) as error:
+                    # A mod may give a channel any name. With this task every later event would wait for ever.
+                    name = str(self._changes[0][1])[:80]
+                    self.problem(f"a change of {name} is not known to other hosts: {error}")
                 self._changes.popleft()
             self._all_written.set()
             await self._changed_here.wait()

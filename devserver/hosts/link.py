@@ -42,6 +42,8 @@ MOST_UNREAD = 300_000
 """How many messages of its queue a host has without their receivers having read them: more than its outboxes hold, so
 that agents that read nothing do not keep what comes from the others."""
 _PING_SECONDS = 0.5
+_MOST_SUBJECT = 3_800
+"""The engine ends a connection whose line is longer than 4,096 bytes, the subject and what stands beside it."""
 _WRONG_LAST = 10071
 """The engine's number for: another value of this key has been written meanwhile."""
 _FULL = frozenset({10047, 10077})
@@ -290,6 +292,8 @@ class Link:
         must still have (0: none); `deletes`, whether it says that the key is gone. Raises Conflict, QueueFull,
         EngineAway (the message may have been kept), EngineRefused.
         """
+        if len(subject) > _MOST_SUBJECT:
+            raise EngineRefused(f"its name takes more than {_MOST_SUBJECT} characters")
         headers: dict[str, Any] = {"Nats-Msg-Id": message_id} if message_id else {}
         if last is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last)

@@ -17,7 +17,7 @@ from devserver.hosts.link import Message
 from devserver.hosts.names import Names
 from devserver.hosts.queues import Queues, _TakenUp
 from devserver.model.encoding import to_json
-from devserver.model.facts import Notice
+from devserver.model.facts import EngineSeen, Notice
 from devserver.network.accounts import OUTBOXES, Account
 from devserver.network.letter import Letter
 
@@ -130,6 +130,20 @@ async def test_what_changes_while_the_engine_is_away_is_known_when_it_is_back(
     await until(lambda: laptop.directory.agent("eve") is None)
     bob = laptop.directory.agent("bob")
     await until(lambda: bool(bob.subscriptions))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, 5])
+async def test_a_channel_that_cannot_be_told_holds_nothing_up(together: Together, name: Any) -> None:
+    """The engine ended the connection for the long name, which was written again and again; the other ended all
+    writing. Every later event between hosts waited."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    laptop.directory.create_channel(name)
+    laptop.directory.create_channel("told")
+    await until(lambda: "told" in gpu.directory.channels())
+    told = [each.message for each in together.facts["laptop"] if isinstance(each, Notice)]
+    assert [str(name)[:80] in each for each in told] == [True]
+    assert not [each for each in together.facts["laptop"] if isinstance(each, EngineSeen)]
 
 
 async def test_a_host_that_was_held_up_takes_its_queue_back(together: Together) -> None:
