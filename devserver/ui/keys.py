@@ -226,9 +226,12 @@ class Keys:
 
 
 def _readable(descriptors: Sequence[int], seconds: float | None) -> set[int]:
-    """Wait until some of these can be read or have ended, and return them. Not by select, which refuses descriptors
-    from 1,024 on."""
-    ready = select.poll()
-    for each in descriptors:
-        ready.register(each, select.POLLIN)
-    return {each for each, _ in ready.poll(None if seconds is None else seconds * 1000)}
+    """Wait until some of these can be read or have ended, and return them."""
+    try:
+        return set(select.select(descriptors, (), (), seconds)[0])
+    except ValueError:
+        # It refuses descriptors from 1,024 on. For others it stays: the poll of macOS refuses terminals.
+        ready = select.poll()
+        for each in descriptors:
+            ready.register(each, select.POLLIN)
+        return {each for each, _ in ready.poll(None if seconds is None else seconds * 1000)}

@@ -119,7 +119,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            # Not select, which refuses descriptors from 1,024 on.
-            ready = select.poll()
-            ready.register(descriptor, select.POLLOUT)
-            ready.poll()
+            _wait_for(descriptor)
+
+
+def _wait_for(descriptor: int) -> None:
+    """Wait until something can be written."""
+    try:
+        select.select((), (descriptor,), ())
+    except ValueError:
+        # It refuses descriptors from 1,024 on. For others it stays: the poll of macOS refuses terminals.
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        ready.poll()

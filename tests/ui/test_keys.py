@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from terminals import renumbered
 
+from devserver.ui import keys
 from devserver.ui.keymap import KeyPressed
 from devserver.ui.keys import Keys
 
@@ -319,6 +320,19 @@ def test_the_debugger_has_the_terminal_to_itself(session: Session) -> None:
     session.until("debugged 42")
     session.type("r")
     session.until("key reload")
+
+
+def test_a_terminal_is_waited_for_also_where_poll_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where it says at once that a terminal is no open file."""
+    monkeypatch.delattr(select, "poll")
+    master, slave = pty.openpty()
+    try:
+        assert keys._readable([slave], 0.0) == set()
+        os.write(master, b"r\n")
+        assert keys._readable([slave], PATIENCE) == {slave}
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_ctrl_c_ends_the_process_as_ever(session: Session) -> None:
