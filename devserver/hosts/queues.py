@@ -22,6 +22,8 @@ from devserver.model.encoding import to_json
 from devserver.model.event import new_event_id
 from devserver.transports.strict import Malformed, parse_object
 
+_ENDING_SECONDS = 0.1
+
 
 @dataclass(slots=True)
 class _Found:
@@ -136,6 +138,8 @@ class Queues:
             self._work.begin(taken.listening.end())
 
     async def _take_up_if_gone(self, host: str) -> None:
+        # What its agents have just read, the engine is still to hear of.
+        await asyncio.sleep(_ENDING_SECONDS)
         while self._members.is_deaf:  # noqa: ASYNC110 - silence is no event
             await asyncio.sleep(0.1)
         if not self._members.alive(host) and host not in self._taken_up and self.is_mine():

@@ -86,6 +86,24 @@ async def test_what_a_host_that_ends_has_not_sent_on_any_more_comes_all_the_same
     assert await taken(laptop, "bob", 1) == [0]
 
 
+async def test_what_agents_read_as_their_host_ended_is_not_taken_up(together: Together) -> None:
+    """The engine was still to hear of it as another host made its consumer: it came a second time."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    secrets = [(await gpu.register_agent(name)).secret for name in ("bob", "kim")]
+    await until(lambda: laptop.directory.count() == 2)
+    together.hosts["laptop"]._members._silent_until = 0.0  # as after the first seconds
+    await laptop.register_agent("kim", secret=secrets[1])
+    for n in range(20):
+        await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
+    await taken(gpu, "bob", 20)
+    await together.leave("gpu-1")
+    queues = together.hosts["laptop"].queues
+    await until(lambda: any(each.through for each in queues._taken_up.values()))
+    assert queues.waiting("gpu-1") == 0
+
+
 async def test_what_a_dead_host_has_comes_in_order_to_an_agent_that_moves_while_it_is_looked_at() -> None:
     """A later event was sent on at once, the earlier one when all had been looked at."""
     sent, places = AsyncMock(), iter([("gpu-1", 1)])
