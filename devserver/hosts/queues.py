@@ -110,7 +110,9 @@ class Queues:
             self._work.begin(self._take_up_if_gone(before))
         for host, taken in self._taken_up.items():
             if taken.through:
-                self._work.begin(self._follow(host, taken, agent_id))
+                # Only the host before says that this was all.
+                goes_on = self._follow if host == before else self._send_all_on
+                self._work.begin(goes_on(host, taken, agent_id))
 
     # Of dead hosts
 

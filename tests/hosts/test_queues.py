@@ -164,6 +164,20 @@ async def test_a_channel_that_cannot_be_told_holds_nothing_up(together: Together
     assert not [each for each in together.facts["laptop"] if isinstance(each, EngineSeen)]
 
 
+@pytest.mark.parametrize("before", ["gpu-1", "gpu-2"])
+async def test_only_the_host_before_says_that_nothing_more_comes(before: str) -> None:
+    """Another one that was dead said so too: what came meanwhile overtook what the host before had still to send on."""
+    said = AsyncMock()
+    members = SimpleNamespace(host="laptop", alive=lambda host: True, is_deaf=False)
+    parts: list[Any] = [AsyncMock(), Names("demo"), members, SimpleNamespace(send_mark=said)]
+    queues = Queues(*parts)
+    queues.where = lambda agent_id: ("laptop", 2)
+    queues._taken_up["gpu-2"] = _TakenUp(through=True)
+    queues.moved("bob", before)
+    await until(lambda: not queues._work)
+    assert said.await_count == (before == "gpu-2")
+
+
 async def test_a_host_that_was_held_up_takes_its_queue_back(together: Together) -> None:
     """Another one counted it as gone and took up its queue: it never got anything any more."""
     laptop = await together.author(chat=CHAT)
