@@ -331,7 +331,8 @@ async def test_a_line_that_is_tried_ends_with_the_run_and_that_is_said(work: Wor
     connections = SimpleNamespace(end=lambda: asyncio.sleep(0))
     said: list[Notice] = []
     await Ending(work.net, home, connections, said.append).run(())  # type: ignore[arg-type]
-    assert [each.message for each in said] == [
+    # Those of other tests, as the nursery, are children of this process, too.
+    assert [each.message for each in said if not each.message.startswith("left behind")] == [
         "wiki@next is not in network.yaml: at the next start the code on disk runs for all agents"
     ]
 
