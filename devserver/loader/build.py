@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
@@ -358,8 +358,8 @@ class Build:
         """Return a module. Raises KeyError for one that was not imported."""
         return sys.modules[name]
 
-    def keep(self) -> None:
-        """Make the new modules final: nothing can be undone any more."""
+    def keep(self, ends: Set[str] = frozenset()) -> None:
+        """Make the new modules final: nothing can be undone any more. `ends`: see `outdated_by`."""
         self._is_over = True
         for each in self._execution.executed.values():
             each.changes.attempt = None
@@ -372,7 +372,7 @@ class Build:
             new = self._execution.executed.get(loaded.name)
             if new is not None:
                 source = source_of(loaded.name)
-                self.outdated += outdated_by(loaded.changes, new.changes, source, self._execution.executed)
+                self.outdated += outdated_by(loaded.changes, new.changes, source, self._execution.executed, ends)
                 self._ended.append((loaded, new))
             let_recognise(loaded.module)
             loaded.changes.end()

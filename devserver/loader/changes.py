@@ -19,17 +19,16 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator, Set
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 from devserver.live.generation import activity
 from devserver.loader.contents import CannotGoBack, forget_computed
 from devserver.loader.libraries import Evidence, container_places, evidence_in, is_table, places_in, places_named
-from devserver.loader.made import Made, data_in, made_by, of_new_table, said_by
+from devserver.loader.made import Made, Source, data_in, made_by, of_new_table, said_by, take_over
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.refused import Attempt, Others, take_back
 from devserver.loader.scope import unnoted
@@ -282,21 +281,8 @@ def has_to_wait() -> bool:
 # Noting
 
 
-class Source(Protocol):
-    """The code that runs while changes are noted, with that of the modules that it needs."""
-
-    name: str
-    """The module that runs."""
-
-    def names(self) -> frozenset[str]: ...
-    def code(self) -> Iterable[CodeType]: ...
-    def codes(self) -> Iterable[CodeType]: ...
-    def text(self) -> bytes: ...
-
-
 class _Recording:
-    """One photograph of the process, kept current: the differences at each turn belong to the code
-    that ran until then.
+    """One photograph of the process, kept current: what differs at a turn belongs to the code that ran.
 
     The innermost of `_running` ran; None stands for a library, for which nothing is noted.
     """
@@ -307,7 +293,7 @@ class _Recording:
         self._names: list[frozenset[str]] = []
         self._walked: set[int] = set()
         self._is_moved = False
-        """Whether a table of a module of mods has changed since it was looked through."""
+        """Whether a table of mods has changed since it was looked through."""
         self._imported: list[tuple[int, int]] = []
         """The number of modules at the last look for those that each names, and of modules of mods
         that had run here."""
@@ -442,7 +428,7 @@ class _Recording:
                     if evidence.shows(each.name, each.before, each.after):
                         _add(owner, at, each)
         # Once for all: to read what the code says takes longer than to execute most of it.
-        owner.made += [] if source is None else made_by(source.name, source.text(), made)
+        owner.made += [] if source is None else made_by(source, made, is_sure=not is_mixed)
 
     def _is_contested(self) -> bool:
         """Return whether other mods' code may have run meanwhile: on its own thread alone."""
@@ -534,14 +520,22 @@ def source_of(name: str) -> Source | None:
 
 
 def outdated_by(
-    before: ProcessChanges, after: ProcessChanges, source: Source | None, executed: Container[str]
+    before: ProcessChanges,
+    after: ProcessChanges,
+    source: Source | None,
+    executed: Container[str],
+    ends: Set[str] = frozenset(),
 ) -> list[str]:
-    """Return what code has left in modules that were not executed again and a fresh start would have
-    otherwise, in words; objects that its successor would make too are the successor's from now on."""
+    """Return what code has left in modules that stay and a fresh start would have otherwise, in words.
+
+    Objects that its successor would make too are the successor's from now on. `ends`: see `take_over`.
+    """
     stuck = [words for module, words in before.stuck if module not in executed]
     made = [each for each in before.made if each.module not in executed]
-    tables = {id(each.place): each.place.read() for each in made}
-    left = [each for each in made if tables[id(each.place)].get(each.key) is each.thing]
+    places = {id(each.place): each.place for each in made}
+    tables = {each: place.read() for each, place in places.items()}
+    there = (each for each in made if tables[id(each.place)].get(each.key) is each.thing)
+    left, twice = take_over(there, after.made, ends)
     inside = [each for each in made if each.is_inside(tables[id(each.place)].get(each.key))]
     stuck += [f"{each.shown} holds what was put there before" for each in inside]
     if source is None:
@@ -549,9 +543,9 @@ def outdated_by(
     says = cache(partial(said_by, source.name, source.text()))
     words = {id(each): each.outdated(source.name, says(each.module)) for each in left}
     # A list that stays, and to which the successor has added as its predecessor did.
-    places = [*(each.place for each in after.changes), *(each.place for each in after.made)]
-    added = {each.which for each in places if each.list_of is not None}
-    twice = [each for each in left if (each.module, id(each.thing)) in added]
+    new = [*(each.place for each in after.changes), *(each.place for each in after.made)]
+    added = {each.which for each in new if each.list_of is not None}
+    twice += [each for each in left if (each.module, id(each.thing)) in added]
     stuck += [f"{each.shown} holds what was put there before" for each in twice]
     known = set(map(id, after.made))  # it may be asked again, once a large source has been read
     after.made += [each for each in left if not words[id(each)] and id(each) not in known]

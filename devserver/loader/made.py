@@ -9,22 +9,41 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Hashable, Iterable, Iterator
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
-from types import ModuleType
-from typing import Any
+from functools import cache
+from types import CodeType, ModuleType
+from typing import Any, Protocol
 
 from devserver.loader import raw
 from devserver.loader.libraries import inside, is_table, is_value
-from devserver.loader.places import MISSING, Place
+from devserver.loader.places import MISSING, Place, fill
 from devserver.loader.tables import Change
 from devserver.sources.effects import lines_for
 
 _DEPTH = 5
 _MOST = 300
 _MOST_DATA = 3000
+_NEAR = 50
 _SAID = raw.ids(str, bytes, int, float, bool)
 _CONTAINERS = raw.ids(dict, list, set, tuple)
+
+
+class Source(Protocol):
+    """The code that runs while changes are noted, with that of the modules that it needs."""
+
+    name: str
+    """The module that runs."""
+
+    def names(self) -> frozenset[str]: ...
+    def code(self) -> Iterable[CodeType]: ...
+    def codes(self) -> Iterable[CodeType]: ...
+    def text(self) -> bytes: ...
+
+
+Said = tuple[tuple[str, ...], frozenset[Any]]
+"""Lines of a module, and the values that they used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +54,9 @@ class Made:
     place: Place
     key: Any
     thing: Any
-    said: Hashable
+    said: Said
+    is_sure: bool
+    """Whether no other code ran meanwhile, which may have made it."""
 
     def is_inside(self, now: Any) -> bool:
         """Return whether another object in its place now leads to it, as the next head of a linked list does."""
@@ -59,12 +80,17 @@ class Made:
         key = self.key if owner == "" else next((key for key, each in list(names.items()) if id(each) == owner), "")
         return f"{self.module}.{key}" if key else f"an object of {self.module}"
 
-    def outdated(self, name: str, said: Hashable) -> str:
+    @property
+    def is_own(self) -> bool:
+        """Whether the code made it: no other ran, or its lines lead to that module."""
+        return self.is_sure or any(self.module.rpartition(".")[2] in each for each in self.said[0])
+
+    def outdated(self, name: str, said: Said) -> str:
         """Return what is wrong with it if the module of that name says this now, or ""."""
         return "" if said == self.said else f"{self.shown} was made by lines of {name} that have changed since"
 
 
-def said_by(name: str, source: bytes, module: str) -> Hashable:
+def said_by(name: str, source: bytes, module: str) -> Said:
     """Return what a module says where it makes objects in another one: lines and their values."""
     lines, used = lines_for(source, module)
     own = vars(sys.modules[name]) if name in sys.modules else {}
@@ -88,17 +114,105 @@ def _values(thing: Any) -> Iterator[tuple[type, Any]]:
         level = below
 
 
-def made_by(name: str, source: bytes, changes: Iterable[Change]) -> Iterator[Made]:
+def made_by(source: Source, changes: Iterable[Change], *, is_sure: bool) -> Iterator[Made]:
     """Yield the objects that code has left behind in other modules of mods."""
-    said: dict[str, Hashable] = {}
+    said: dict[str, Said] = {}
     for each in changes:
         if raw.derives(type(each.after), weakref.ref):
             # It keeps nothing, and goes with what it leads to.
             continue
-        if each.after is not MISSING and each.module not in ("", name):
+        if each.after is not MISSING and each.module not in ("", source.name):
             if each.module not in said:
-                said[each.module] = said_by(name, source, each.module)
-            yield Made(each.module, each.place, each.key, each.after, said[each.module])
+                said[each.module] = said_by(source.name, source.text(), each.module)
+            yield Made(each.module, each.place, each.key, each.after, said[each.module], is_sure)
+
+
+def take_over(left: Iterable[Made], fresh: Iterable[Made], ends: Set[str]) -> tuple[list[Made], list[Made]]:
+    """Let a list that has got objects like its old ones have the new ones in their places.
+
+    A version that adds an item to a helper's list adds another one when it is executed again. `left` is what the
+    former version has left there, and `ends` are the names in what will end it, and may take it out. Returns what
+    of that stays, and what of this stays beside a new object of its class.
+    """
+    new: dict[tuple[Hashable, int], list[Made]] = {}
+    for each in fresh:
+        if each.place.list_of is not None and each.is_own:
+            new.setdefault((each.place.which, id(type(each.thing))), []).append(each)
+    stays, twice, pairs = list[Made](), list[Made](), dict[Hashable, list[tuple[Made, Made]]]()
+    may_go = cache(lambda module: not ends.isdisjoint(_names_of(module)))
+    for each in left:
+        others = new.get((each.place.which, id(type(each.thing))), [])
+        if not others or not each.is_own or may_go(each.module):
+            stays.append(each)
+            continue
+        # Made in the same order, as a rule. After one without a twin a restart is asked for in any case.
+        twin = next((n for n, other in enumerate(others[:_NEAR]) if is_alike(other.thing, each.thing)), None)
+        if twin is not None:
+            pairs.setdefault(each.place.which, []).append((each, others.pop(twin)))
+            continue
+        stays.append(each)
+        if each.is_sure and any(other.is_sure for other in others):
+            twice.append(each)
+    for found in pairs.values():
+        _replace(found)
+    return stays, twice
+
+
+def _names_of(module: str) -> set[str]:
+    """Return the names by which code gets to a module and what it has."""
+    own = list(vars(sys.modules[module]).items()) if module in sys.modules else []
+    return {*module.split("."), *(key for key, each in own if type(each) is not ModuleType)}
+
+
+def _replace(pairs: list[tuple[Made, Made]]) -> None:
+    place = pairs[0][0].place
+    assert place.list_of is not None
+    new, moved = {old.key: twin.thing for old, twin in pairs}, {twin.key for _, twin in pairs}
+    table = place.read()
+    if moved <= table.keys():
+        fill(place.list_of(None), [new.get(key, thing) for key, thing in table.items() if key not in moved])
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """Return whether two objects hold the same, to the last value, as far as that shows without running their code."""
+    pending, seen = [(one, other)], set[tuple[int, int]]()
+    for a, b in pending:
+        kind = type(a)
+        if a is b or (id(a), id(b)) in seen:
+            continue
+        seen.add((id(a), id(b)))
+        if kind is not type(b) or len(pending) > _MOST_DATA:
+            return False
+        if id(kind) in _SAID or (
+            (kind is set or kind is frozenset) and all(id(type(each)) in _SAID for each in (*a, *b))
+        ):
+            if a != b:
+                return False
+            continue
+        parts, others = _parts(a), _parts(b)
+        if parts is None or others is None or len(parts) != len(others):
+            return False
+        pending += zip(parts, others, strict=True)
+    return True
+
+
+def _parts(thing: Any) -> list[Any] | None:
+    """Return what an object consists of, in order; None if it may have more than can be read."""
+    kind = type(thing)
+    if kind is dict:
+        return [part for entry in thing.items() for part in entry]
+    if kind is list or kind is deque or (raw.derives(kind, tuple) and not _NAMES(kind)):
+        return list(tuple.__iter__(thing) if isinstance(thing, tuple) else thing)
+    # The rest of its memory is that of code in C.
+    plain = len(raw.slots_of(kind)) + (_WEAK(kind) > 0) + (_NAMES(kind) > 0)
+    if raw.derives(kind, type) or _SIZE(kind) > _SIZE(object) + 8 * plain:
+        return None
+    return [part for entry in raw.attributes(thing) for part in entry]
+
+
+_SIZE, _NAMES, _WEAK = (
+    type.__dict__[name].__get__ for name in ("__basicsize__", "__dictoffset__", "__weakrefoffset__")
+)
 
 
 def of_new_table(

@@ -478,7 +478,9 @@ class Transaction:
         self._undo.clear()
         keeps = [each.transfer.keep for each in candidates if each.transfer is not None]
         keeps += [partial(hooks.keep, each.new.instance) for each in candidates if each.new is not None]
-        for keep in (*keeps, *([self.build.keep] if self.build is not None else [])):
+        if (build := self.build) is not None:
+            keeps.append(lambda: build.keep(hooks.names_at_end(filter(None, (each.old for each in candidates)))))
+        for keep in keeps:
             try:
                 keep()
             except Exception as error:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from itertools import islice, takewhile
 from pathlib import Path
-from types import FrameType, FunctionType, MethodType, ModuleType
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from devserver.config.json_schema import misfits_of
@@ -39,6 +39,7 @@ from devserver.loader.changes import (
     refuse,
     source_of,
 )
+from devserver.loader.libraries import names_in
 from devserver.loader.reads import DataReads
 from devserver.loader.refused import Attempt
 from devserver.mod import BaseMod
@@ -301,6 +302,7 @@ def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tu
             changes_of(new.instance),
             source_of(_written_in(type(new.instance))),
             build.executed,
+            names_at_end([old]),
         )
     ]
     options = [
@@ -309,6 +311,21 @@ def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tu
         if not any(is_taken(library, changes_of(old.instance)) for old, _ in pairs)
     ]
     return tuple(dict.fromkeys((*build.outdated, *theirs, *options)))
+
+
+def names_at_end(generations: Iterable[Generation]) -> frozenset[str]:
+    """Return the names in the code that ends these mods: it may take what they have put somewhere out again."""
+    found: set[str] = set()
+    for each in generations:
+        mod_class = type(each.instance)
+        written: type = getattr(mod_class, "wraps", mod_class)
+        pending = [raw.lookup(mod_class, "shutdown"), raw.lookup(written, "shutdown"), *each.instance._closing]
+        for function in pending:
+            code = raw.own(raw.own(function, "__func__") or function, "__code__")
+            fresh = names_in(code) - found if isinstance(code, CodeType) else frozenset()
+            found |= fresh
+            pending += [raw.lookup(written, name) for name in fresh]
+    return frozenset(found)
 
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:

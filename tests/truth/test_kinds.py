@@ -888,6 +888,47 @@ async def test_an_object_that_a_helper_made_with_values_computed_from_those_of_a
     assert probe.reasons == ["mods.helper._client was made by lines of mods.probe that have changed since"]
 
 
+ITEMS = """
+import dataclasses
+@dataclasses.dataclass
+class Item:
+    title: str
+    tags: list = dataclasses.field(default_factory=list)
+MENU = []
+"""
+
+
+@pytest.mark.parametrize("at_top", [True, False])
+async def test_an_item_that_a_mod_adds_to_a_helpers_list_is_there_once(probe: Probe, at_top: bool) -> None:
+    """In its place before those of others, as after a fresh start. One that has got data since is not thrown away:
+    a restart is asked for."""
+    adds = "helper.MENU.append(helper.Item('a'))"
+    top, start = "from mods import helper\n" + (adds if at_top else "") + "\nN = {n}", "pass" if at_top else adds
+    answer = "(N, [each.title for each in helper.MENU])"
+    await probe.start(top.format(n=1), answer=answer, start=start, helper=ITEMS)
+    menu = sys.modules["mods.helper"].MENU
+    menu.append(sys.modules["mods.helper"].Item("b"))
+    for n in (2, 3):
+        assert await probe.save(top.format(n=n), answer=answer, start=start) == "applied"
+        assert (await probe.ask(), probe.reasons) == ((n, ["a", "b"]), [])
+    menu[0].tags.append("seen")
+    await probe.save(top.format(n=4), answer=answer, start=start)
+    assert probe.reasons == ["mods.helper.MENU holds what was put there before"]
+
+
+async def test_an_item_that_a_mod_takes_out_itself_at_its_end_is_left_to_it(probe: Probe) -> None:
+    """It takes out the one that it has put there, not its successor's, which is equal."""
+    top, answer = "from mods import helper\nN = {n}", "(N, [each.title for each in helper.MENU])"
+    start = "self.item = helper.Item('a'); helper.MENU.append(self.item)\n"
+    start += "    async def shutdown(self):\n        self.take_out()\n"
+    start += "    def take_out(self):\n        helper.MENU.remove(self.item)"
+    await probe.start(top.format(n=1), answer=answer, start=start, helper=ITEMS)
+    for n in (2, 3):
+        assert await probe.save(top.format(n=n), answer=answer, start=start) == "applied"
+        await until(lambda: len(sys.modules["mods.helper"].MENU) == 1)
+        assert (await probe.ask(), probe.reasons) == ((n, ["a"]), [])
+
+
 async def test_iterators_of_a_helper_cannot_go_back(probe: Probe) -> None:
     """An import that has moved them on finds them at their beginning in a fresh start: a restart brings that."""
     helper = "import itertools\nids = itertools.count(1)\nwords = iter(['a', 'b'])\nodd = (n for n in (1, 3))\n"
