@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
@@ -358,7 +358,7 @@ class Build:
         """Return a module. Raises KeyError for one that was not imported."""
         return sys.modules[name]
 
-    def keep(self, ends: Set[str] = frozenset()) -> None:
+    def keep(self, ends: Callable[[str], bool] = lambda module: False) -> None:
         """Make the new modules final: nothing can be undone any more. `ends`: see `outdated_by`."""
         self._is_over = True
         for each in self._execution.executed.values():

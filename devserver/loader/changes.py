@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator, Set
+from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -524,7 +524,7 @@ def outdated_by(
     after: ProcessChanges,
     source: Source | None,
     executed: Container[str],
-    ends: Set[str] = frozenset(),
+    ends: Callable[[str], bool] = lambda module: False,
 ) -> list[str]:
     """Return what code has left in modules that stay and a fresh start would have otherwise, in words.
 

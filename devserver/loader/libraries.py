@@ -416,11 +416,11 @@ _ENTERED = _TABLES | raw.ids(tuple, CellType)
 _NOT_ENTERED = _ATOMS | raw.ids(FrameType, BuiltinFunctionType)
 
 
-def leads_to(value: Any, module: str) -> bool:
+def leads_to(value: Any, module: str, *, depth: int = _DEPTH) -> bool:
     """Return whether a value is code of a module, or holds some within a few steps."""
     seen: set[int] = set()
     level = [value]
-    for _ in range(_DEPTH):
+    for _ in range(depth):
         below: list[Any] = []
         for thing in level:
             if id(thing) in seen or len(seen) > _FEW:

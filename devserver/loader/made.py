@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from types import CodeType, ModuleType
@@ -127,19 +127,21 @@ def made_by(source: Source, changes: Iterable[Change], *, is_sure: bool) -> Iter
             yield Made(each.module, each.place, each.key, each.after, said[each.module], is_sure)
 
 
-def take_over(left: Iterable[Made], fresh: Iterable[Made], ends: Set[str]) -> tuple[list[Made], list[Made]]:
+def take_over(
+    left: Iterable[Made], fresh: Iterable[Made], ends: Callable[[str], bool]
+) -> tuple[list[Made], list[Made]]:
     """Let a list that has got objects like its old ones have the new ones in their places.
 
     A version that adds an item to a helper's list adds another one when it is executed again. `left` is what the
-    former version has left there, and `ends` are the names in what will end it, and may take it out. Returns what
-    of that stays, and what of this stays beside a new object of its class.
+    former version has left there; `ends(module)` is whether what will end it may take it out of that module. Returns
+    what of that stays, and what of this stays beside a new object of its class.
     """
     new: dict[tuple[Hashable, int], list[Made]] = {}
     for each in fresh:
         if each.place.list_of is not None and each.is_own:
             new.setdefault((each.place.which, id(type(each.thing))), []).append(each)
     stays, twice, pairs = list[Made](), list[Made](), dict[Hashable, list[tuple[Made, Made]]]()
-    may_go = cache(lambda module: not ends.isdisjoint(_names_of(module)))
+    may_go = cache(ends)
     for each in left:
         others = new.get((each.place.which, id(type(each.thing))), [])
         if not others or not each.is_own or may_go(each.module):
@@ -158,7 +160,7 @@ def take_over(left: Iterable[Made], fresh: Iterable[Made], ends: Set[str]) -> tu
     return stays, twice
 
 
-def _names_of(module: str) -> set[str]:
+def names_of_module(module: str) -> set[str]:
     """Return the names by which code gets to a module and what it has."""
     own = list(vars(sys.modules[module]).items()) if module in sys.modules else []
     return {*module.split("."), *(key for key, each in own if type(each) is not ModuleType)}

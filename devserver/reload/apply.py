@@ -479,7 +479,7 @@ class Transaction:
         keeps = [each.transfer.keep for each in candidates if each.transfer is not None]
         keeps += [partial(hooks.keep, each.new.instance) for each in candidates if each.new is not None]
         if (build := self.build) is not None:
-            keeps.append(lambda: build.keep(hooks.names_at_end(filter(None, (each.old for each in candidates)))))
+            keeps.append(lambda: build.keep(partial(hooks.may_reach_at_end, [each.old for each in candidates])))
         for keep in keeps:
             try:
                 keep()

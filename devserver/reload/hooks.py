@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from itertools import islice, takewhile
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from devserver.config.json_schema import misfits_of
@@ -39,9 +39,11 @@ from devserver.loader.changes import (
     refuse,
     source_of,
 )
-from devserver.loader.libraries import names_in
+from devserver.loader.libraries import leads_to, names_in
+from devserver.loader.made import names_of_module
 from devserver.loader.reads import DataReads
 from devserver.loader.refused import Attempt
+from devserver.loader.successor import origin
 from devserver.mod import BaseMod
 from devserver.model.config import Manifest, PlaceOf
 from devserver.model.facts import ErrorFacts
@@ -302,7 +304,7 @@ def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tu
             changes_of(new.instance),
             source_of(_written_in(type(new.instance))),
             build.executed,
-            names_at_end([old]),
+            functools.partial(may_reach_at_end, [old]),
         )
     ]
     options = [
@@ -313,19 +315,40 @@ def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tu
     return tuple(dict.fromkeys((*build.outdated, *theirs, *options)))
 
 
-def names_at_end(generations: Iterable[Generation]) -> frozenset[str]:
-    """Return the names in the code that ends these mods: it may take what they have put somewhere out again."""
+_AT_END = 10
+"""An ExitStack has what its callbacks are called with seven steps away."""
+
+
+def may_reach_at_end(generations: Iterable[Generation | None], module: str) -> bool:
+    """Return whether the code that ends these mods may take something out of a module: it names that or a part of
+    it, or has something that leads there, as what a helper gave it to sign off."""
+    return any(each is not None and _may_reach_at_end(each, module) for each in generations)
+
+
+def _may_reach_at_end(generation: Generation, module: str) -> bool:
     found: set[str] = set()
-    for each in generations:
-        mod_class = type(each.instance)
-        written: type = getattr(mod_class, "wraps", mod_class)
-        pending = [raw.lookup(mod_class, "shutdown"), raw.lookup(written, "shutdown"), *each.instance._closing]
-        for function in pending:
-            code = raw.own(raw.own(function, "__func__") or function, "__code__")
-            fresh = names_in(code) - found if isinstance(code, CodeType) else frozenset()
+    seen: set[int] = set()
+    mod_class = type(generation.instance)
+    classes = dict.fromkeys((*raw.mro(mod_class), *raw.mro(getattr(mod_class, "wraps", mod_class))))
+    spaces = [dict(raw.attributes(generation.instance)), *map(raw.names_of, classes)]
+    pending = [*(space["shutdown"] for space in spaces if "shutdown" in space), *generation.instance._closing]
+    for thing in pending:
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if leads_to(thing, module, depth=_AT_END):
+            return True
+        kind = type(thing)
+        function = thing.__func__ if kind is MethodType or kind is staticmethod or kind is classmethod else thing
+        if type(function) is FunctionType:
+            fresh = names_in(function.__code__) - found
             found |= fresh
-            pending += [raw.lookup(written, name) for name in fresh]
-    return frozenset(found)
+            near = (*spaces, function.__globals__)
+            pending += [space[name] for name in fresh for space in near if name in space]
+        elif origin(thing) is not None:
+            # An object of the mod, of which a method is called.
+            pending += filter(None, (raw.lookup(kind, name) for name in found))
+    return not found.isdisjoint(names_of_module(module))
 
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:

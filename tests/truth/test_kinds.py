@@ -929,6 +929,26 @@ async def test_an_item_that_a_mod_takes_out_itself_at_its_end_is_left_to_it(prob
         assert (await probe.ask(), probe.reasons) == ((n, ["a"]), [])
 
 
+@pytest.mark.parametrize(
+    ("adds", "end"),
+    [
+        ("OUT = helper.add(helper.Item('a'))", "OUT()"),
+        ("def gone(): helper.MENU.remove(ITEM)\nhelper.add(ITEM := helper.Item('a'))", "gone()"),
+        ("import contextlib as c\n(STACK := c.ExitStack()).callback(helper.add(helper.Item('a')))", "STACK.close()"),
+        ("class Part:\n  def close(self): del helper.MENU[0]\nhelper.add(helper.Item('a'))\nIT = Part()", "IT.close()"),
+    ],
+)
+async def test_an_item_that_a_mod_takes_out_by_way_of_others_is_left_to_it(probe: Probe, adds: str, end: str) -> None:
+    """As with what a helper gave it to sign off: else it would take out its successor's, which is equal."""
+    helper = ITEMS + "def add(item):\n    MENU.append(item)\n    return lambda: MENU.remove(item)\n"
+    top, answer = "from mods import helper\n" + adds + "\nN = {n}", "(N, [each.title for each in helper.MENU])"
+    start = f"pass\n    async def shutdown(self):\n        {end}"
+    await probe.start(top.format(n=1), answer=answer, start=start, helper=helper)
+    assert await probe.save(top.format(n=2), answer=answer, start=start) == "applied"
+    await until(lambda: len(sys.modules["mods.helper"].MENU) < 2)
+    assert (await probe.ask(), probe.reasons) == ((2, ["a"]), [])
+
+
 async def test_iterators_of_a_helper_cannot_go_back(probe: Probe) -> None:
     """An import that has moved them on finds them at their beginning in a fresh start: a restart brings that."""
     helper = "import itertools\nids = itertools.count(1)\nwords = iter(['a', 'b'])\nodd = (n for n in (1, 3))\n"
