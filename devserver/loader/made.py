@@ -142,13 +142,17 @@ def take_over(
             new.setdefault((each.place.which, id(type(each.thing))), []).append(each)
     stays, twice, pairs = list[Made](), list[Made](), dict[Hashable, list[tuple[Made, Made]]]()
     may_go = cache(ends)
-    for each in left:
+    there = list(left)
+    # With a list, the first one may have been kept as the default, or under its name.
+    kept = {id(each.thing) for each in there if each.place.list_of is None}
+    for each in there:
         others = new.get((each.place.which, id(type(each.thing))), [])
         if not others or not each.is_own or may_go(each.module):
             stays.append(each)
             continue
         # Made in the same order, as a rule. After one without a twin a restart is asked for in any case.
-        twin = next((n for n, other in enumerate(others[:_NEAR]) if is_alike(other.thing, each.thing)), None)
+        near = [] if id(each.thing) in kept else others[:_NEAR]
+        twin = next((n for n, other in enumerate(near) if is_alike(other.thing, each.thing)), None)
         if twin is not None:
             pairs.setdefault(each.place.which, []).append((each, others.pop(twin)))
             continue

@@ -949,6 +949,20 @@ async def test_an_item_that_a_mod_takes_out_by_way_of_others_is_left_to_it(probe
     assert (await probe.ask(), probe.reasons) == ((2, ["a"]), [])
 
 
+@pytest.mark.parametrize("keeps", ["names.setdefault(item.title, item)", "default = default or item"])
+async def test_an_item_that_a_helper_keeps_elsewhere_too_is_not_replaced_in_its_list_alone(
+    probe: Probe, keeps: str
+) -> None:
+    """What is written to the default of a helper would be missing in its list: a restart is asked for."""
+    helper = f"default, names = None, {{}}\ndef add(item):\n    global default\n    MENU.append(item)\n    {keeps}\n"
+    top, answer = "from mods import helper\nhelper.add(helper.Item('a'))\nN = {n}", "helper.default"
+    await probe.start(top.format(n=1), answer=answer, helper=ITEMS + helper)
+    await probe.save(top.format(n=2), answer=answer)
+    at = sys.modules["mods.helper"]
+    assert (at.default or at.names["a"]) is at.MENU[0]
+    assert probe.reasons == ["mods.helper.MENU holds what was put there before"]
+
+
 async def test_iterators_of_a_helper_cannot_go_back(probe: Probe) -> None:
     """An import that has moved them on finds them at their beginning in a fresh start: a restart brings that."""
     helper = "import itertools\nids = itertools.count(1)\nwords = iter(['a', 'b'])\nodd = (n for n in (1, 3))\n"
