@@ -57,6 +57,8 @@ class Made:
     said: Said
     is_sure: bool
     """Whether no other code ran meanwhile, which may have made it."""
+    content: int
+    """What it held when it came into its list."""
 
     def is_inside(self, now: Any) -> bool:
         """Return whether another object in its place now leads to it, as the next head of a linked list does."""
@@ -124,7 +126,8 @@ def made_by(source: Source, changes: Iterable[Change], *, is_sure: bool) -> Iter
         if each.after is not MISSING and each.module not in ("", source.name):
             if each.module not in said:
                 said[each.module] = said_by(source.name, source.text(), each.module)
-            yield Made(each.module, each.place, each.key, each.after, said[each.module], is_sure)
+            content = content_of(each.after) if each.place.list_of is not None else 0
+            yield Made(each.module, each.place, each.key, each.after, said[each.module], is_sure, content)
 
 
 def take_over(
@@ -134,7 +137,7 @@ def take_over(
 
     A version that adds an item to a helper's list adds another one when it is executed again. `left` is what the
     former version has left there; `ends(module)` is whether what will end it may take it out of that module. Returns
-    what of that stays, and what of this stays beside a new object of its class.
+    what of that stays, and what of this a new object of its class stands for: a fresh start would have one.
     """
     new: dict[tuple[Hashable, int], list[Made]] = {}
     for each in fresh:
@@ -150,14 +153,18 @@ def take_over(
         if not others or not each.is_own or may_go(each.module):
             stays.append(each)
             continue
-        # Made in the same order, as a rule. After one without a twin a restart is asked for in any case.
-        near = [] if id(each.thing) in kept else others[:_NEAR]
-        twin = next((n for n, other in enumerate(near) if is_alike(other.thing, each.thing)), None)
-        if twin is not None:
-            pairs.setdefault(each.place.which, []).append((each, others.pop(twin)))
+        # Made in the same order, as a rule.
+        near = others[:_NEAR]
+        alike = list[bool | None]()
+        while len(alike) < len(near) and True not in alike[-1:]:
+            alike.append(is_alike(near[len(alike)].thing, each.thing))
+        if True in alike and id(each.thing) not in kept:
+            pairs.setdefault(each.place.which, []).append((each, others.pop(alike.index(True))))
             continue
         stays.append(each)
-        if each.is_sure and any(other.is_sure for other in others):
+        # One that differed from the beginning is an entry of its own, as a line of a log is.
+        is_doubled = True in alike or None in alike or content_of(each.thing) != each.content
+        if is_doubled and each.is_sure and any(other.is_sure for other in near):
             twice.append(each)
     for found in pairs.values():
         _replace(found)
@@ -179,43 +186,60 @@ def _replace(pairs: list[tuple[Made, Made]]) -> None:
         fill(place.list_of(None), [new.get(key, thing) for key, thing in table.items() if key not in moved])
 
 
-def is_alike(one: Any, other: Any) -> bool:
-    """Return whether two objects hold the same, to the last value, as far as that shows without running their code."""
-    pending, seen = [(one, other)], set[tuple[int, int]]()
+def is_alike(one: Any, other: Any) -> bool | None:
+    """Return whether two objects hold the same, to the last value, as far as that shows without running their code.
+
+    None if they hold parts of which nothing shows, as locks, and the rest is the same.
+    """
+    pending, seen, result = [(one, other)], set[tuple[int, int]](), True
     for a, b in pending:
-        kind = type(a)
         if a is b or (id(a), id(b)) in seen:
             continue
         seen.add((id(a), id(b)))
-        if kind is not type(b) or len(pending) > _MOST_DATA:
+        if type(a) is not type(b) or len(pending) > _MOST_DATA:
             return False
-        if id(kind) in _SAID or (
-            (kind is set or kind is frozenset) and all(id(type(each)) in _SAID for each in (*a, *b))
-        ):
-            if a != b:
-                return False
-            continue
-        parts, others = _parts(a), _parts(b)
-        if parts is None or others is None or len(parts) != len(others):
+        value, parts = _parts(a)
+        its_value, its_parts = _parts(b)
+        if value != its_value or len(parts) != len(its_parts):
             return False
-        pending += zip(parts, others, strict=True)
-    return True
+        result = result and value is not _HIDDEN
+        pending += zip(parts, its_parts, strict=True)
+    return result or None
 
 
-def _parts(thing: Any) -> list[Any] | None:
-    """Return what an object consists of, in order; None if it may have more than can be read."""
+def content_of(thing: Any) -> int:
+    """Return a hash of what an object holds, by which it is known to be as it was."""
+    found, places, pending = list[Hashable](), dict[int, int](), [thing]
+    for each in pending:
+        if id(each) not in places and len(pending) <= _MOST_DATA:
+            places[id(each)] = len(places)
+            value, parts = _parts(each)
+            found += [id(type(each)), id(each) if value is _HIDDEN else value, len(parts)]
+            pending += parts
+        else:
+            found.append(places.get(id(each)))
+    return hash(tuple(found))
+
+
+def _parts(thing: Any) -> tuple[Hashable, list[Any]]:
+    """Return the value of an object, and its parts in order; _HIDDEN if it has more than shows."""
     kind = type(thing)
+    if id(kind) in _SAID:
+        return thing, []
     if kind is dict:
-        return [part for entry in thing.items() for part in entry]
+        return None, [part for entry in thing.items() for part in entry]
     if kind is list or kind is deque or (raw.derives(kind, tuple) and not _NAMES(kind)):
-        return list(tuple.__iter__(thing) if isinstance(thing, tuple) else thing)
+        return None, list(tuple.__iter__(thing) if isinstance(thing, tuple) else thing)
+    if (kind is set or kind is frozenset) and all(id(type(each)) in _SAID for each in thing):
+        return frozenset(thing), []
     # The rest of its memory is that of code in C.
     plain = len(raw.slots_of(kind)) + (_WEAK(kind) > 0) + (_NAMES(kind) > 0)
     if raw.derives(kind, type) or _SIZE(kind) > _SIZE(object) + 8 * plain:
-        return None
-    return [part for entry in raw.attributes(thing) for part in entry]
+        return _HIDDEN, []
+    return None, [part for entry in raw.attributes(thing) for part in entry]
 
 
+_HIDDEN = object()
 _SIZE, _NAMES, _WEAK = (
     type.__dict__[name].__get__ for name in ("__basicsize__", "__dictoffset__", "__weakrefoffset__")
 )

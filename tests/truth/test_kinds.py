@@ -916,6 +916,22 @@ async def test_an_item_that_a_mod_adds_to_a_helpers_list_is_there_once(probe: Pr
     assert probe.reasons == ["mods.helper.MENU holds what was put there before"]
 
 
+async def test_an_entry_that_differs_each_time_is_one_more_and_no_reason_for_a_restart(probe: Probe) -> None:
+    """As a line in a log of a helper, which goes on when a mod is saved. One that has a lock, of which nothing shows,
+    is the same item again: a restart is asked for."""
+    top, answer = "from mods import helper\nhelper.MENU.append(helper.Item({made}))\nN = {n}", "len(helper.MENU)"
+    made = "__import__('time').time_ns()"
+    await probe.start(top.format(made=made, n=1), answer=answer, helper=ITEMS)
+    for n in (2, 3):
+        await probe.save(top.format(made=made, n=n), answer=answer)
+        assert (await probe.ask(), probe.reasons) == (n, [])
+    made = "'a', [__import__('threading').Lock()]"
+    await probe.save(top.format(made=made, n=4), answer=answer)
+    probe.reasons.clear()
+    await probe.save(top.format(made=made, n=5), answer=answer)
+    assert probe.reasons == ["mods.helper.MENU holds what was put there before"]
+
+
 async def test_an_item_that_a_mod_takes_out_itself_at_its_end_is_left_to_it(probe: Probe) -> None:
     """It takes out the one that it has put there, not its successor's, which is equal."""
     top, answer = "from mods import helper\nN = {n}", "(N, [each.title for each in helper.MENU])"
