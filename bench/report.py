@@ -31,9 +31,9 @@ quiet machine: the line under each heading says when it was measured, and the lo
 
 
 _WHY = """\
-Why one client gets no more events over HTTP: a request of ours goes to the thread of the mods and back, so that a mod
-that blocks stalls no one else (OpenAgents answers nothing meanwhile, health included). It costs four looks at a
-selector, two wake-ups over a socket and two changes of threads, which on idle cores take longer than everything else;
+Where an event of one client over HTTP spends its time: it goes to the thread of the mods and back, so that a mod that
+blocks stalls no one else (OpenAgents answers nothing meanwhile, health included). That costs four looks at a selector,
+two wake-ups over a pipe and two changes of threads, which on idle cores take longer than everything else;
 on busy ones, or with many clients, they come in batches, and what is left is mostly asyncio, its sockets and dispatch
 (*Where the time of a request goes*). A save costs more than in 0.1.0: it is followed by what proves that no old code is
 left. A shadow's p50 is what an agent waits over HTTP; to keep an event for a shadow costs some tenths of a µs, and the
