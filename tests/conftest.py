@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
@@ -15,6 +16,7 @@ from workspaces import Workspace, without_mods
 
 from devserver.live import garbage
 from devserver.live.generation import activity
+from devserver.live.overseer import frames_of
 
 # An example that comes late on a busy machine is not a wrong one; `timeout` of pytest bounds what hangs.
 settings.register_profile("facts", deadline=None, max_examples=40)
@@ -48,12 +50,19 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failed test what its network told: the cause is most often there."""
+    """Show with a failed test what its network told, and where its tasks wait: the cause is most often there."""
     report = yield
     for each in getattr(item, "funcargs", {}).values() if report.failed else ():
         if isinstance(each, Workspace):
             report.sections.append(("facts", "\n".join(map(str, [*each.facts, *each.refused]))))
+            tasks = [] if each.loop is None or each.loop.is_closed() else asyncio.all_tasks(each.loop)
+            report.sections.append(("tasks", "\n".join(map(_waiting, tasks))))
     return report
+
+
+def _waiting(task: asyncio.Task[object]) -> str:
+    frames = (f"{each.f_code.co_filename}:{each.f_lineno} {each.f_code.co_qualname}" for each in frames_of(task))
+    return "\n  ".join((task.get_name(), *frames))
 
 
 @pytest.fixture
@@ -61,6 +70,7 @@ async def work(tmp_path: Path) -> AsyncIterator[Workspace]:
     """An empty workspace. Its network is shut down after the test, and must leave no module and no task behind."""
     with without_mods():
         workspace = Workspace(tmp_path)
+        workspace.loop = asyncio.get_running_loop()
         yield workspace
         await workspace.end()
         # A handler of this test that never ends is not in flight in the next one of the process.

@@ -48,6 +48,8 @@ class Workspace:
         self.facts: list[Fact] = []
         self.refused: list[EventResponse] = []
         self.network: AgentNetwork | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The test's own."""
         self._thread: LoopThread | None = None
         self.exit_requests: list[BaseException] = []
 
