@@ -119,6 +119,8 @@ class Members:
         if self._listening is not None:
             await self._listening.end()
         try:
+            # What agents have just read, the engine hears first: another host takes up the rest.
+            await self._link.flush()
             await self._tell(leaves=True)
         except DevServerError:
             return  # without the engine the others find out by silence

@@ -22,7 +22,7 @@ from devserver.model.encoding import to_json
 from devserver.model.event import new_event_id
 from devserver.transports.strict import Malformed, parse_object
 
-_ENDING_SECONDS = 0.1
+_ENDING_SECONDS = 0.3
 
 
 @dataclass(slots=True)
