@@ -208,16 +208,18 @@ def is_alike(one: Any, other: Any) -> bool | None:
 
 
 def content_of(thing: Any) -> int:
-    """Return a hash of what an object holds, by which it is known to be as it was."""
+    """Return a hash of what an object holds, by which it is known to be as it was; of a large one, its first part."""
     found, places, pending = list[Hashable](), dict[int, int](), [thing]
     for each in pending:
-        if id(each) not in places and len(pending) <= _MOST_DATA:
-            places[id(each)] = len(places)
-            value, parts = _parts(each)
-            found += [id(type(each)), id(each) if value is _HIDDEN else value, len(parts)]
-            pending += parts
-        else:
-            found.append(places.get(id(each)))
+        if id(each) in places:
+            found.append(places[id(each)])
+            continue
+        places[id(each)] = len(places)
+        value, parts = _parts(each)
+        found += [id(type(each)), id(each) if value is _HIDDEN else value, len(parts)]
+        pending += parts
+        if len(pending) > _MOST_DATA:
+            break
     return hash(tuple(found))
 
 

@@ -225,7 +225,7 @@ class ForPeople:
 
     def is_own(self, file: str) -> bool:
         """Return whether a file is code of mods, not of the server, Python, or a package."""
-        # Code without a file, as that of a dataclass, has a name like "<string>", which is no path.
+        # Code without a file, as that of a dataclass, has a name like "<string>" instead of a path.
         return os.path.isabs(file) and self._roots.holds(Path(file))
 
     def shown(self, file: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from workspaces import Workspace, without_mods
@@ -328,7 +329,7 @@ async def test_a_line_that_is_tried_ends_with_the_run_and_that_is_said(work: Wor
     await work.save_yaml("mods.wiki", {"name": "mods.board", "versions": [{"label": "next"}]})
     await work.net.try_mod("wiki")
     home = SimpleNamespace(stop=lambda seconds: True, thread=threading.current_thread())
-    connections = SimpleNamespace(end=lambda: asyncio.sleep(0))
+    connections = AsyncMock()
     said: list[Notice] = []
     await Ending(work.net, home, connections, said.append).run(())  # type: ignore[arg-type]
     # Those of other tests, as the nursery, are children of this process, too.
