@@ -128,11 +128,13 @@ class Engine:
             if before is not None and kept
             else {user: secrets.token_urlsafe(32) for user in (AUTHOR, HOST, CODE_WRITER)}
         )
-        # Other hosts know the port of before, and come back to it.
-        for each in dict.fromkeys((before.port if before is not None and kept else port, -1)):
-            self._record = await self._started(binary, Record(name, each, 0, passwords))
-            if self._record is not None:
-                self._write(self._record)
+        # Other hosts know the port of before, and come back to it; those of this run look for it nowhere else.
+        ports = (before.port if before is not None and kept else port, -1)
+        for each in dict.fromkeys(ports if self._record is None else (self._record.port,)):
+            started = await self._started(binary, Record(name, each, 0, passwords))
+            if started is not None:
+                self._record = started
+                self._write(started)
                 return
         raise NoEngine(f"nats-server did not start: {self._last_words()}")
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import stat
 import time
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pytest
 from engines import Proxy, Rig, TlsEngine
 
 from devserver.hosts.credentials import BadCredentials, checked_url, read
-from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
+from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, NoEngine, find_binary
 from devserver.hosts.follow import Followed
 from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
@@ -47,6 +48,17 @@ async def test_all_that_the_engine_writes_is_of_this_user_alone(rig: Rig) -> Non
         each.name for each in folder.glob("*.ports")
     }
     assert rig.engine.record.passwords[HOST] not in repr(rig.engine.record.credentials(HOST))
+
+
+async def test_an_engine_comes_back_at_its_port_or_says_why_not(rig: Rig) -> None:
+    """Where another process had taken the port it came back at another one, where no host looked for it: all hosts
+    waited for good, and nothing told why."""
+    port = rig.engine.record.port
+    await rig.crash()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(NoEngine, match="address already in use"):
+        await rig.engine.start("demo")
+    await rig.engine.start("demo")
+    assert rig.engine.record.port == port
 
 
 async def test_a_second_process_finds_the_engine_of_the_first(rig: Rig) -> None:
